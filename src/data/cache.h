@@ -1,0 +1,30 @@
+/* The cache: bytes by key with a time to live, and counters for rate limits. Two implementations:
+ * memory and Redis. Losing it makes things slower, never wrong. */
+#ifndef DATA_CACHE_H
+#define DATA_CACHE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/config.h"
+#include "base/error.h"
+#include "base/metrics.h"
+
+struct cache;
+
+/* Least recently used entries go first past cache_bytes_max. */
+int cache_open_memory(const struct config *config, struct metrics *metrics, struct cache **out,
+                      struct error *err);
+void cache_close(struct cache *cache);
+
+int cache_set(struct cache *cache, const char *key, const void *bytes, size_t size,
+              int64_t time_to_live_ms, struct error *err);
+/* The caller frees *bytes. STATUS_NOT_FOUND when absent or expired. */
+int cache_get(struct cache *cache, const char *key, void **bytes, size_t *size, struct error *err);
+void cache_delete(struct cache *cache, const char *key);
+/* Adds to a counter that expires time_to_live_ms after its first increment; *value is the sum. */
+int cache_increment(struct cache *cache, const char *key, int64_t amount, int64_t time_to_live_ms,
+                    int64_t *value, struct error *err);
+const char *cache_engine(const struct cache *cache);
+
+#endif
