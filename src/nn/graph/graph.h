@@ -170,9 +170,12 @@ void graph_free(struct graph *graph); /* with all values, nodes and constants; N
  * constant value takes ownership of `constant` on success and on failure. */
 int graph_add_value(struct graph *graph, const char *name, struct tensor *constant,
                     struct error *err);
+/* Gives a value another name; STATUS_EXISTS when another value has it. */
+int graph_rename_value(struct graph *graph, int value, const char *name, struct error *err);
 /* Appends a node with one fresh output value, and returns the index of that *value* (what builders
- * chain on). The node itself is graph->nodes[graph->node_count - 1], where the caller sets its
- * attributes; they start as zero except fused.residual = -1. */
+ * chain on). The node's name and, after it, the value's are made unique by a number at the end. The
+ * node itself is graph->nodes[graph->node_count - 1], where the caller sets its attributes; they
+ * start as zero except fused.residual = -1. */
 int graph_add_node(struct graph *graph, enum op op, const char *name, const int *inputs,
                    int input_count, struct error *err);
 int graph_add_input(struct graph *graph, const char *name, const struct shape *shape,
