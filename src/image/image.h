@@ -15,20 +15,9 @@
 
 #include "base/error.h"
 
-/* X(NAME, name as in messages and tables, MIME type, file extension) */
-#define IMAGE_FORMAT_MAP(X)                                                                        \
-    X(JPEG, "JPEG", "image/jpeg", "jpg")                                                           \
-    X(PNG, "PNG", "image/png", "png")                                                              \
-    X(WEBP, "WEBP", "image/webp", "webp")
+enum image_format { IMAGE_FORMAT_JPEG, IMAGE_FORMAT_PNG, IMAGE_FORMAT_WEBP, IMAGE_FORMAT_COUNT };
 
-enum image_format {
-#define IMAGE_FORMAT_ENUM(name, text, mime, extension) IMAGE_FORMAT_##name,
-    IMAGE_FORMAT_MAP(IMAGE_FORMAT_ENUM)
-#undef IMAGE_FORMAT_ENUM
-        IMAGE_FORMAT_COUNT
-};
-
-/* Each returns "" for a number that is no format; never NULL. The extension has no dot. */
+/* "JPEG", "image/jpeg" and "jpg", and so on; "" for a number that is no format, never NULL. */
 const char *image_format_name(enum image_format format);
 const char *image_format_mime(enum image_format format);
 const char *image_format_extension(enum image_format format);
@@ -65,6 +54,9 @@ struct image_limits {
     int64_t pixels_max; /* width * height, as the header claims */
 };
 
+/* No side may be longer, whatever the limits; no JPEG's can. */
+enum { IMAGE_SIDE_MAX = 65535 };
+
 /* 10 MB (10,485,760 bytes) and 50 megapixels. Wherever limits are taken, NULL means these. */
 extern const struct image_limits image_limits_default;
 
@@ -76,9 +68,9 @@ extern const struct image_limits image_limits_default;
 int image_probe(const uint8_t *bytes, size_t size, const struct image_limits *limits,
                 struct image_info *info, struct error *err);
 
-/* The largest size at which the picture will be used, as displayed. A decoder may then deliver a
- * reduced picture, never less than twice the target in either direction (JPEG, by scaled inverse
- * DCT: 1/2, 1/4 or 1/8), nor one that is smaller than the full one for no reason. */
+/* The largest size at which the picture will be used, as displayed. A decoder that can (JPEG, by
+ * scaled inverse DCT: 1/2, 1/4 or 1/8) then delivers a reduced picture, still at least twice the
+ * target in both directions, in a fraction of the time. */
 struct image_target {
     int width, height; /* at least 1 */
 };
