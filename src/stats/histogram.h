@@ -1,6 +1,6 @@
 /* Times as a histogram with a bounded relative error, in the manner of HdrHistogram (Tene): 1
- * microsecond to 1 hour, three significant digits halved (at most 0.8 % error), about 20 kB.
- * Zero-initialised by histogram_init. Not thread-safe. */
+ * microsecond to 1 hour, at most 0.8 % error, about 14 kB. Zero-initialised is empty. Not
+ * thread-safe. */
 #ifndef STATS_HISTOGRAM_H
 #define STATS_HISTOGRAM_H
 
@@ -24,9 +24,11 @@ void histogram_merge(struct histogram *into, const struct histogram *from);
  * never above max); 0 when empty. */
 double histogram_quantile(const struct histogram *histogram, double q);
 /* Distribution-free interval of that quantile by order statistics (binomial; David and Nagaraja,
- * "Order Statistics", 7.1). */
+ * "Order Statistics", 7.1). Where there are too few values to bound an end at this confidence
+ * (below 368 for the upper end of p99 at 95 %), that end is the smallest or largest value seen:
+ * show n beside it. [0, 0] when empty. */
 struct interval histogram_quantile_interval(const struct histogram *histogram, double q,
                                             double confidence);
-double histogram_mean(const struct histogram *histogram);
+double histogram_mean(const struct histogram *histogram); /* microseconds; 0 when empty */
 
 #endif
