@@ -53,7 +53,7 @@ int image_create(int width, int height, struct image **out, struct error *err)
     struct image *image = NULL;
     size_t stride, pixels_size, size;
 
-    if (width < 1 || height < 1)
+    if (width < 1 || height < 1 || width > IMAGE_SIDE_MAX || height > IMAGE_SIDE_MAX)
         return error_set(err, STATUS_INVALID, "a picture cannot be %d x %d pixels", width, height);
     if (!__builtin_mul_overflow((size_t)width, 3, &stride) &&
         !__builtin_mul_overflow(stride, (size_t)height, &pixels_size) &&

@@ -26,6 +26,9 @@ const char *image_format_extension(enum image_format format);
  * last row may be read and written too, so that vector code needs no special last pixel. */
 enum { IMAGE_PADDING = 32 };
 
+/* No side of a picture is longer; no JPEG's can be. */
+enum { IMAGE_SIDE_MAX = 65535 };
+
 struct image {
     atomic_int references; /* use image_retain and image_release */
     int width, height;     /* both at least 1 */
@@ -34,7 +37,7 @@ struct image {
 };
 
 /* Makes an image with one reference, owned by the caller; its pixels are not yet set.
- * STATUS_INVALID for a size below 1, STATUS_NO_MEMORY. */
+ * STATUS_INVALID for a side below 1 or over IMAGE_SIDE_MAX, STATUS_NO_MEMORY. */
 int image_create(int width, int height, struct image **out, struct error *err);
 /* Adds a reference and returns the same image. */
 struct image *image_retain(struct image *image);
@@ -54,9 +57,6 @@ struct image_limits {
     int64_t pixels_max; /* width * height, as the header claims */
 };
 
-/* No side may be longer, whatever the limits; no JPEG's can. */
-enum { IMAGE_SIDE_MAX = 65535 };
-
 /* 10 MB (10,485,760 bytes) and 50 megapixels. Wherever limits are taken, NULL means these. */
 extern const struct image_limits image_limits_default;
 
@@ -64,7 +64,7 @@ extern const struct image_limits image_limits_default;
  * pixels may still turn out corrupt.
  * STATUS_INVALID: empty. STATUS_UNSUPPORTED: another type, or a variant that cannot be decoded
  * (lossless or 12-bit JPEG, animated WebP). STATUS_CORRUPT: a broken or truncated header.
- * STATUS_TOO_LARGE: over a limit. On failure *info is not to be used. */
+ * STATUS_TOO_LARGE: over a limit or IMAGE_SIDE_MAX. On failure *info is not to be used. */
 int image_probe(const uint8_t *bytes, size_t size, const struct image_limits *limits,
                 struct image_info *info, struct error *err);
 

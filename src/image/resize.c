@@ -71,6 +71,7 @@ static void fill_sample(struct resize_axis *axis, int i, const struct axis_reque
     }
 }
 
+/* The caller frees `axis` on success and on failure. */
 static int axis_create(const struct axis_request *request, struct resize_axis *axis,
                        struct error *err)
 {
@@ -91,7 +92,6 @@ static int axis_create(const struct axis_request *request, struct resize_axis *a
     if (weights == NULL || axis->starts == NULL || axis->counts == NULL ||
         axis->coefficients == NULL) {
         free(weights);
-        axis_free(axis);
         return error_set(err, STATUS_NO_MEMORY, "no memory to resize from %d to %d pixels",
                          request->source_size, request->target_size);
     }
