@@ -281,7 +281,7 @@ static int clone_nodes(const struct graph *source, struct graph *copy, struct er
 
 int graph_clone(const struct graph *source, struct graph **out, struct error *err)
 {
-    struct graph *copy;
+    struct graph *copy = NULL;
 
     int status = graph_create(&copy, err);
     if (status != STATUS_OK)

@@ -81,11 +81,12 @@ enum activation {
 };
 
 /* What the fusion pass folded into a convolution or gemm: y = act(conv(x) + residual), or, with
- * residual_after, y = act(conv(x)) + residual. All empty in a graph as built or read. */
+ * residual_after, y = act(conv(x)) + residual. A node with a residual has four inputs: x, weights,
+ * bias or -1, residual. All empty in a graph as built or read. */
 struct fused {
     enum activation activation;
     float a, b;
-    int residual; /* a value index, or -1; also listed as the node's last input */
+    int residual; /* a value index of the output's shape, or -1; also the node's last input */
     bool residual_after;
 };
 

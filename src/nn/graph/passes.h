@@ -6,14 +6,16 @@
 
 #include "nn/graph/graph.h"
 
-/* x*sigmoid(x) -> Swish; x*hardsigmoid(x) -> HardSwish; ReduceMean over h,w -> GlobalAveragePool;
- * Clip from constant inputs -> attributes. Run by the ONNX reader, so that both executors see one
- * vocabulary. */
+/* One vocabulary for what exporters write in several ways: attributes given as constant inputs ->
+ * attributes; x*sigmoid(x) -> Swish; x*hardsigmoid(x) -> HardSwish (and both from clip(x+3,0,6)/6);
+ * mean over h,w -> GlobalAveragePool; MatMul by weights -> Gemm; Reshape targets -> constants;
+ * Identity and Cast between floats -> nothing. Run by the ONNX reader, so that both executors see
+ * the same. Infers shapes itself, and leaves them inferred, with an open batch. */
 int passes_canonicalise(struct graph *graph, struct error *err);
 /* Evaluates nodes whose inputs are all constants (with the reference executor), drops Identity,
  * Dropout and Cast between float types, merges Pad into the convolution or pool that follows. */
 int passes_fold_constants(struct graph *graph, struct error *err);
-/* BatchNormalization (and Add/Mul by a per-channel constant) after Conv or Gemm -> into its
+/* BatchNormalization (and Add/Sub/Mul/Div by a per-channel constant) after Conv or Gemm -> into its
  * weights. */
 int passes_fold_batch_norm(struct graph *graph, struct error *err);
 /* Activations and residual additions after Conv/Gemm -> struct fused. */
