@@ -4,7 +4,7 @@
 #include <math.h>
 
 /* Bin i holds the confidences in (i/15, (i+1)/15]; 0 itself goes into the first. */
-static int bin_of(double confidence)
+int calibration_bin(double confidence)
 {
     int bin = (int)ceil(confidence * CALIBRATION_BINS) - 1;
     return bin < 0 ? 0 : bin >= CALIBRATION_BINS ? CALIBRATION_BINS - 1 : bin;
@@ -15,7 +15,7 @@ void calibration_add(struct calibration *calibration, double confidence, int cor
     /* Rounding may leave a softmax a hair above 1; a NaN says nothing and counts as no confidence.
      */
     confidence = confidence > 0 ? fmin(confidence, 1) : 0;
-    int bin = bin_of(confidence);
+    int bin = calibration_bin(confidence);
     calibration->count[bin]++;
     calibration->correct[bin] += correct != 0;
     calibration->confidence[bin] += confidence;

@@ -14,6 +14,8 @@ struct calibration {
     double confidence[CALIBRATION_BINS]; /* sums */
 };
 
+/* The bin of a confidence, 0 .. CALIBRATION_BINS-1. */
+int calibration_bin(double confidence);
 void calibration_add(struct calibration *calibration, double confidence, int correct);
 void calibration_merge(struct calibration *into, const struct calibration *from);
 /* Expected calibration error, 0 .. 1; NaN when empty. */

@@ -51,9 +51,19 @@ static uint32_t add_saturated(uint32_t a, uint32_t b)
     return __builtin_add_overflow(a, b, &sum) ? UINT32_MAX : sum;
 }
 
+static int64_t clamp_us(int64_t us)
+{
+    return us < 1 ? 1 : us > value_max_us ? value_max_us : us;
+}
+
+int histogram_bucket(int64_t us)
+{
+    return bucket_of(clamp_us(us));
+}
+
 void histogram_add(struct histogram *histogram, int64_t us)
 {
-    int64_t value = us < 1 ? 1 : us > value_max_us ? value_max_us : us;
+    const int64_t value = clamp_us(us);
     if (histogram->total == 0 || value < histogram->min_us)
         histogram->min_us = value;
     if (value > histogram->max_us)
@@ -62,6 +72,22 @@ void histogram_add(struct histogram *histogram, int64_t us)
     histogram->sum_us += (double)value;
     int bucket = bucket_of(value);
     histogram->counts[bucket] = add_saturated(histogram->counts[bucket], 1);
+}
+
+void histogram_add_bucket(struct histogram *histogram, int bucket, int64_t count)
+{
+    assert(bucket >= 0 && bucket < HISTOGRAM_BUCKETS && count >= 0);
+    if (count == 0)
+        return;
+    const int64_t low = clamp_us(bucket_low(bucket)), high = clamp_us(bucket_high(bucket));
+    if (histogram->total == 0 || low < histogram->min_us)
+        histogram->min_us = low;
+    if (high > histogram->max_us)
+        histogram->max_us = high;
+    histogram->total += count;
+    histogram->sum_us += (double)high * (double)count;
+    const uint32_t bounded = count > UINT32_MAX ? UINT32_MAX : (uint32_t)count;
+    histogram->counts[bucket] = add_saturated(histogram->counts[bucket], bounded);
 }
 
 void histogram_merge(struct histogram *into, const struct histogram *from)

@@ -19,6 +19,10 @@ struct histogram {
 
 void histogram_init(struct histogram *histogram);
 void histogram_add(struct histogram *histogram, int64_t us); /* clamped into range */
+/* The bucket a time falls into, 0 .. HISTOGRAM_BUCKETS-1: how times are counted in a database. */
+int histogram_bucket(int64_t us);
+/* Adds `count` times of one bucket, as read back; each stands for its bucket's upper end. */
+void histogram_add_bucket(struct histogram *histogram, int bucket, int64_t count);
 void histogram_merge(struct histogram *into, const struct histogram *from);
 /* The value below which a share q (0..1) of the values lies, in microseconds (a bucket's upper end,
  * never above max); 0 when empty. */
