@@ -46,7 +46,7 @@ void model_set_close(struct model_set *set);
  * models_scan_seconds once watched, and by POST /models/{name}/load. */
 int model_set_scan(struct model_set *set, struct error *err);
 /* `changed` is called (on the scanning thread) after a model became active, draining or failed. Set
- * before model_set_watch. */
+ * before model_set_watch. NULL ends it; returns only when no call is in progress any more. */
 void model_set_on_change(struct model_set *set, void (*changed)(void *context, struct model *model),
                          void *context);
 int model_set_watch(struct model_set *set, struct error *err); /* starts the thread */
