@@ -104,6 +104,22 @@ static struct walk walk_of(int orientation, const struct image *image)
     }
 }
 
+/* Where the content lies afterwards: mirrored and flipped in the stored picture, as the walk's
+ * first pixel says, and then transposed. */
+static struct image_box turned_box(int orientation, const struct image *source)
+{
+    const struct image_box box = source->content;
+    const bool mirrored = orientation == 2 || orientation == 3 || orientation >= 7;
+    const bool flipped =
+        orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+    const double x = mirrored ? source->width - box.x - box.width : box.x;
+    const double y = flipped ? source->height - box.y - box.height : box.y;
+
+    if (orientation >= 5)
+        return (struct image_box){y, x, box.height, box.width};
+    return (struct image_box){x, y, box.width, box.height};
+}
+
 int exif_apply(int orientation, struct image **image, struct error *err)
 {
     const struct image *source = *image;
@@ -124,6 +140,7 @@ int exif_apply(int orientation, struct image **image, struct error *err)
             memcpy(to + 3 * x, from + x * walk.right, 3);
         }
     }
+    upright->content = turned_box(orientation, source);
     image_release(*image);
     *image = upright;
     return STATUS_OK;

@@ -66,6 +66,7 @@ int image_create(int width, int height, struct image **out, struct error *err)
     image->height = height;
     image->stride = stride;
     image->pixels = (uint8_t *)(image + 1);
+    image->content = (struct image_box){.width = width, .height = height};
     atomic_init(&image->references, 1);
     memset(image->pixels + pixels_size, 0, IMAGE_PADDING);
     *out = image;

@@ -29,11 +29,20 @@ enum { IMAGE_PADDING = 32 };
 /* No side of a picture is longer; no JPEG's can be. */
 enum { IMAGE_SIDE_MAX = 65535 };
 
+/* An area in pixels, with fractions. */
+struct image_box {
+    double x, y;
+    double width, height;
+};
+
 struct image {
     atomic_int references; /* use image_retain and image_release */
     int width, height;     /* both at least 1 */
     size_t stride;         /* bytes from a row to the next: 3 * width */
     uint8_t *pixels;       /* [height, width, 3]; goes with the image */
+    /* What the picture covers of these pixels: all, but when a JPEG of 477 rows was reduced to a
+     * quarter it is 119.25 of 120. Resizing goes by this, or the picture would shift. */
+    struct image_box content;
 };
 
 /* Makes an image with one reference, owned by the caller; its pixels are not yet set.
@@ -69,8 +78,8 @@ int image_probe(const uint8_t *bytes, size_t size, const struct image_limits *li
                 struct image_info *info, struct error *err);
 
 /* The largest size at which the picture will be used, as displayed. A decoder that can (JPEG, by
- * scaled inverse DCT: 1/2, 1/4 or 1/8) then delivers a reduced picture, still at least twice the
- * target in both directions, in a fraction of the time. */
+ * scaled inverse DCT: 1/2, 1/4 or 1/8) then delivers a reduced picture, still at least three
+ * times the target in both directions, in a fraction of the time. */
 struct image_target {
     int width, height; /* at least 1 */
 };

@@ -32,6 +32,10 @@ enum {
  * write about ten scans. */
 enum { SCANS_MAX = 64 };
 
+/* A scaled inverse DCT is a coarser filter than the resizing that follows. With three times the
+ * pixels needed, what it did differently is about a level of 255 on sharp photographs. */
+enum { REDUCTION_MARGIN = 3 };
+
 bool jpeg_recognise(const uint8_t *bytes, size_t size)
 {
     return size >= 3 && bytes[0] == 0xFF && bytes[1] == MARKER_START_OF_IMAGE && bytes[2] == 0xFF;
@@ -201,14 +205,15 @@ static void on_progress(j_common_ptr common)
         fail(reading_of(common), STATUS_TOO_LARGE, "it has too many progressive scans");
 }
 
-/* The largest reduction that leaves at least twice the target in both directions. */
+/* The largest reduction that leaves REDUCTION_MARGIN times the target in both directions. */
 static unsigned reduction_for(const struct image_info *info, const struct image_target *target)
 {
     if (target == NULL)
         return 1;
     for (unsigned reduction = 8; reduction > 1; reduction /= 2) {
-        if ((unsigned)info->width / reduction / 2 >= (unsigned)target->width &&
-            (unsigned)info->height / reduction / 2 >= (unsigned)target->height)
+        const unsigned divisor = reduction * REDUCTION_MARGIN;
+        if ((unsigned)info->width / divisor >= (unsigned)target->width &&
+            (unsigned)info->height / divisor >= (unsigned)target->height)
             return reduction;
     }
     return 1;
@@ -242,14 +247,20 @@ static void read_rows(struct jpeg_reading *reading)
 static int create_output(struct jpeg_reading *reading)
 {
     const j_decompress_ptr decompress = &reading->decompress;
+    const double reduction = decompress->scale_denom;
 
     if (decompress->out_color_space == JCS_CMYK) {
         reading->cmyk = malloc((size_t)decompress->output_width * 4);
         if (reading->cmyk == NULL)
             return error_set(reading->err, STATUS_NO_MEMORY, "no memory to decode a CMYK JPEG");
     }
-    return image_create((int)decompress->output_width, (int)decompress->output_height,
-                        &reading->image, reading->err);
+    const int status = image_create((int)decompress->output_width, (int)decompress->output_height,
+                                    &reading->image, reading->err);
+    if (status == STATUS_OK) {
+        reading->image->content.width = decompress->image_width / reduction;
+        reading->image->content.height = decompress->image_height / reduction;
+    }
+    return status;
 }
 
 static int read_picture(struct jpeg_reading *reading, const uint8_t *bytes, size_t size,

@@ -175,9 +175,8 @@ void preprocess_widen_target(const struct preprocess *preprocess, struct image_t
 static int fitted_size(const struct preprocess *preprocess, const struct image *image, int *width,
                        int *height, struct error *err)
 {
-    const bool upright = image->width <= image->height;
-    const int64_t shorter = upright ? image->width : image->height;
-    const int64_t longer = upright ? image->height : image->width;
+    const struct image_box *content = &image->content;
+    const int side = preprocess->shorter_side;
 
     *width = image->width;
     *height = image->height;
@@ -185,12 +184,9 @@ static int fitted_size(const struct preprocess *preprocess, const struct image *
         *width = preprocess->width;
         *height = preprocess->height;
     } else if (preprocess->fit == PREPROCESS_FIT_SHORTER) {
-        const int64_t fitted = preprocess->shorter_side * longer / shorter;
-        if (fitted > INT_MAX)
-            return error_set(err, STATUS_INVALID, "the picture, %d x %d pixels, is too elongated",
-                             image->width, image->height);
-        *width = upright ? preprocess->shorter_side : (int)fitted;
-        *height = upright ? (int)fitted : preprocess->shorter_side;
+        const bool upright = content->width <= content->height;
+        *width = upright ? side : (int)(side * content->width / content->height);
+        *height = upright ? (int)(side * content->height / content->width) : side;
     }
     if (*width < preprocess->width || *height < preprocess->height)
         return error_set(err, STATUS_INVALID,
@@ -238,7 +234,7 @@ int preprocess_run(const struct preprocess *preprocess, const struct image *imag
         return status;
     window.x = crop_start(width, window.width);
     window.y = crop_start(height, window.height);
-    if (width == image->width && height == image->height) {
+    if (width == image->content.width && height == image->content.height) {
         convert(preprocess, image, window.x, window.y, out);
         return STATUS_OK;
     }

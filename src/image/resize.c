@@ -1,10 +1,11 @@
 /* Resizing: the coefficients of both directions, and the order of the passes.
  *
  * An output sample i lies at (i + 0.5) * scale in input samples, scale being input size / output
- * size. It is the sum of the input samples within the kernel's support around there, weighted by
- * the kernel and normalised to 1. When reducing, the kernel is stretched by the scale, so that
- * every input sample counts (antialiasing). The support's bounds, the roundings and the 8-bit
- * picture between the passes are Pillow's, so that a model sees what it was trained on. */
+ * size (the size of the picture's content, which can end within a sample). It is the sum of the
+ * input samples within the kernel's support around there, weighted by the kernel and normalised
+ * to 1. When reducing, the kernel is stretched by the scale, so that every input sample counts
+ * (antialiasing). The support's bounds, the roundings and the 8-bit picture between the passes are
+ * Pillow's, so that a model sees what it was trained on. */
 #include "image/resize.h"
 
 #include <math.h>
@@ -31,10 +32,12 @@ static double kernel_value(enum resize_kernel kernel, double x)
     return 0.0;
 }
 
-/* A direction of the resize: from `source_size` samples to `target_size`, of which `size` from
- * `first` on are wanted. */
+/* A direction of the resize: from `source_size` samples, of which the content is resized, to
+ * `target_size` samples, of which `size` from `first` on are wanted. */
 struct axis_request {
-    int source_size, target_size;
+    int source_size;
+    double content_start, content_size;
+    int target_size;
     int first, size;
     enum resize_kernel kernel;
     bool antialias;
@@ -75,7 +78,7 @@ static void fill_sample(struct resize_axis *axis, int i, const struct axis_reque
 static int axis_create(const struct axis_request *request, struct resize_axis *axis,
                        struct error *err)
 {
-    const double scale = (double)request->source_size / request->target_size;
+    const double scale = request->content_size / request->target_size;
     const double stretch = request->antialias && scale > 1.0 ? scale : 1.0;
     /* The support on both sides and the sample under the centre; one more makes it even. */
     const int taps = (int)ceil(kernel_support(request->kernel) * stretch) * 2 + 2;
@@ -96,7 +99,8 @@ static int axis_create(const struct axis_request *request, struct resize_axis *a
                          request->source_size, request->target_size);
     }
     for (int i = 0; i < request->size; i++)
-        fill_sample(axis, i, request, (request->first + i + 0.5) * scale, stretch, weights);
+        fill_sample(axis, i, request, request->content_start + (request->first + i + 0.5) * scale,
+                    stretch, weights);
     free(weights);
     return STATUS_OK;
 }
@@ -167,10 +171,12 @@ int image_resize(const struct image *source, int width, int height, enum resize_
         return error_set(err, STATUS_INVALID,
                          "cannot take %d x %d pixels at %d, %d from a picture resized to %d x %d",
                          window->width, window->height, window->x, window->y, width, height);
-    const struct axis_request columns = {source->width, width,  window->x,
-                                         window->width, kernel, antialias};
-    const struct axis_request rows = {source->height, height, window->y,
-                                      window->height, kernel, antialias};
+    const struct axis_request columns = {source->width, source->content.x, source->content.width,
+                                         width,         window->x,         window->width,
+                                         kernel,        antialias};
+    const struct axis_request rows = {source->height, source->content.y, source->content.height,
+                                      height,         window->y,         window->height,
+                                      kernel,         antialias};
     int status = axis_create(&columns, &horizontal, err);
     if (status == STATUS_OK)
         status = axis_create(&rows, &vertical, err);

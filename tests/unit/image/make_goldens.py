@@ -216,6 +216,21 @@ def make_jpeg():
     write("bomb.jpg", files["444"][:frame + 5] + b"\xff\xff\xff\xff" + files["444"][frame + 9:])
     write("photo.jpg", saved(pil_image(quantised(smooth(640, 480, 3), 8), "RGB"), format="JPEG",
                              quality=70, exif=b"Exif\0\0" + tiff(6, "<")))
+    make_reduced()
+
+
+def make_reduced():
+    """A JPEG whose sides no reduction divides, and a quarter of it resized by its true size."""
+    size = (301, 203)
+    rows = [[[60 + 130 * ((x // 25 + y // 25) % 2)] * 3 for x in range(size[0])]
+            for y in range(size[1])]  # no overshoot is clipped: turning and resizing commute
+    odd = saved(pil_image(rows, "RGB"), format="JPEG", quality=50,
+                exif=b"Exif\0\0" + tiff(1, "<"))
+    write("odd.jpg", odd)
+    image = Image.open(io.BytesIO(odd))
+    image.draft("RGB", (size[0] // 4, size[1] // 4))
+    write_ppm("odd-reduced.ppm", image.resize((24, 16), Image.Resampling.BICUBIC,
+                                              box=(0, 0, size[0] / 4, size[1] / 4)))
 
 
 # --- WebP ---

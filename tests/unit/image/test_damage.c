@@ -68,6 +68,23 @@ static void test_every_truncation_is_an_error(void **state)
     }
 }
 
+/* What libjpeg would fill with grey: data that stops, followed by a proper end. */
+static void test_missing_jpeg_data_is_an_error(void **state)
+{
+    static const char *const jpegs[] = {"jpeg-420.jpg", "jpeg-grey.jpg", "jpeg-cmyk.jpg"};
+
+    (void)state;
+    for (size_t n = 0; n < 3; n++) {
+        struct golden_file file = golden_read(jpegs[n]);
+        struct image *image = NULL;
+        const size_t cut = file.size - 60;
+        memmove(file.bytes + cut, file.bytes + file.size - 2, 2);
+        assert_int_equal(decode_exactly(file.bytes, cut + 2, &image), STATUS_CORRUPT);
+        assert_null(image);
+        golden_free(&file);
+    }
+}
+
 static void test_random_damage_never_crashes(void **state)
 {
     enum { ROUNDS = 300 };
@@ -193,6 +210,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_truncation_is_an_error),
+        cmocka_unit_test(test_missing_jpeg_data_is_an_error),
         cmocka_unit_test(test_random_damage_never_crashes),
         cmocka_unit_test(test_garbage_after_the_end_is_ignored),
         cmocka_unit_test(test_too_many_scans_are_refused),

@@ -12,6 +12,7 @@
 
 #include "base/rng.h"
 #include "golden.h"
+#include "image/exif.h"
 #include "image/resize.h"
 #include "image/resize_pass.h"
 
@@ -122,6 +123,41 @@ static void test_a_window_is_a_crop(void **state)
         image_release(whole);
     }
     image_release(source);
+}
+
+/* odd.jpg decoded to a quarter, as each orientation turns it: its sides end within a pixel, which
+ * lies at any side after turning. */
+static void check_reduced(struct golden_file *file, uint8_t *orientation_byte, int orientation)
+{
+    const struct image_target target = {16, 16};
+    struct image *expected = golden_picture("odd-reduced.ppm"), *reduced = NULL;
+    char name[32];
+
+    *orientation_byte = (uint8_t)orientation;
+    snprintf(name, sizeof name, "orientation %d", orientation);
+    assert_int_equal(exif_apply(orientation, &expected, NULL), STATUS_OK);
+    assert_int_equal(image_decode(file->bytes, file->size, NULL, &target, &reduced, NULL),
+                     STATUS_OK);
+    assert_int_equal(reduced->width, orientation < 5 ? 76 : 51);
+    struct image *actual =
+        resized(reduced, expected->width, expected->height, RESIZE_KERNEL_BICUBIC, true, NULL);
+    golden_assert_same(actual, expected, 1, name);
+    image_release(actual);
+    image_release(reduced);
+    image_release(expected);
+}
+
+static void test_reduced_pictures_keep_their_place(void **state)
+{
+    static const uint8_t entry[] = {0x12, 0x01, 3, 0, 1, 0, 0, 0, 1};
+    struct golden_file file = golden_read("odd.jpg");
+    uint8_t *found = memmem(file.bytes, file.size, entry, sizeof entry);
+
+    (void)state;
+    assert_non_null(found);
+    for (int orientation = 1; orientation <= 8; orientation++)
+        check_reduced(&file, found + sizeof entry - 1, orientation);
+    golden_free(&file);
 }
 
 static void test_bad_requests_are_refused(void **state)
@@ -252,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_same_size_changes_nothing),
         cmocka_unit_test(test_without_antialiasing_pixels_are_skipped),
         cmocka_unit_test(test_a_window_is_a_crop),
+        cmocka_unit_test(test_reduced_pictures_keep_their_place),
         cmocka_unit_test(test_bad_requests_are_refused),
         cmocka_unit_test(test_avx2_equals_plain),
     };
