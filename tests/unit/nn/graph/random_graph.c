@@ -9,11 +9,9 @@ struct maker {
     struct rng *rng;
     struct graph *graph;
     struct error err;
-    int value;      /* the end of the chain so far */
-    int channels;   /* of it */
-    int size;       /* its height and width */
-    int remembered; /* an earlier value, for residuals; -1 when there is none */
-    int remembered_channels, remembered_size;
+    int value;    /* the end of the chain so far */
+    int channels; /* of it */
+    int size;     /* its height and width */
 };
 
 static int check(struct maker *maker, int status)
@@ -138,18 +136,24 @@ static void add_gate(struct maker *maker)
     maker->size = size;
 }
 
+/* A branch that keeps its shape, added to what it came from, which may be another branch. */
 static void add_residual(struct maker *maker)
 {
-    if (maker->remembered >= 0 && maker->remembered_size == maker->size &&
-        maker->remembered_channels == maker->channels) {
-        if (pick(maker, 0, 1))
-            add_node(maker, OP_ADD, (int[]){maker->remembered, maker->value}, 2);
-        else
-            add_node(maker, OP_ADD, (int[]){maker->value, maker->remembered}, 2);
-    }
-    maker->remembered = maker->value;
-    maker->remembered_size = maker->size;
-    maker->remembered_channels = maker->channels;
+    const int x = maker->value;
+
+    add_conv(maker, maker->channels, 1, 1, false);
+    if (pick(maker, 0, 1))
+        add_batch_norm(maker);
+    if (pick(maker, 0, 1))
+        add_activation(maker);
+    const int branch = maker->value;
+    maker->value = x;
+    if (pick(maker, 0, 1))
+        add_conv(maker, maker->channels, 1, 1, true);
+    const bool left = pick(maker, 0, 1);
+    add_node(maker, OP_ADD, (int[]){left ? branch : maker->value, left ? maker->value : branch}, 2);
+    if (pick(maker, 0, 1))
+        add_activation(maker);
 }
 
 static void add_affine_constant(struct maker *maker)
@@ -272,7 +276,7 @@ static void add_head(struct maker *maker)
 
 struct graph *random_graph(struct rng *rng)
 {
-    struct maker maker = {.rng = rng, .remembered = -1};
+    struct maker maker = {.rng = rng};
 
     check(&maker, graph_create(&maker.graph, &maker.err));
     maker.channels = pick(&maker, 1, 4);
