@@ -1,15 +1,15 @@
-/* Building, copying and dropping graphs: see graph.h. The rest of this folder, in reading order:
- * shapes.c infers shapes, describe.c counts and prints, compact.c sorts and prunes, reference*.c
- * run it plainly, passes*.c rewrite it. */
+/* Building, copying and dropping graphs: see graph.h. Beside it, in reading order: tensor.c and
+ * half.c are the values, describe.c counts and prints, compact.c sorts and prunes; shapes/ infers
+ * shapes, reference/ runs a graph plainly, passes/ rewrites it. */
 #include "nn/graph/graph.h"
 
-#include <stdarg.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Far above any classifier; keeps a hostile file from making the linear name checks expensive. */
-enum { GRAPH_VALUES_MAX = 50000, GRAPH_NODES_MAX = 20000 };
+enum { GRAPH_VALUES_MAX = 20000, GRAPH_NODES_MAX = 10000 };
 
 static int out_of_memory(struct error *err)
 {
@@ -62,19 +62,23 @@ static bool node_name_taken(const struct graph *graph, const char *name)
     return false;
 }
 
-/* `stem` itself when free, else stem_2, stem_3 and so on. NULL when out of memory. */
+/* `stem` itself when free, else the stem and a number. The first number tried is nearly always
+ * free, and doubling it soon leaves behind whatever names a file may have chosen. NULL when out of
+ * memory.
+ */
 static char *unique_name(const struct graph *graph, const char *stem, bool node)
 {
+    uint64_t number = (uint64_t)(node ? graph->node_count : graph->value_count) + 1;
     char *name = strdup(stem);
 
-    for (int i = 2; name != NULL; i++) {
-        if (!(node ? node_name_taken(graph, name) : graph_find_value(graph, name) >= 0))
-            return name;
+    while (name != NULL &&
+           (node ? node_name_taken(graph, name) : graph_find_value(graph, name) >= 0)) {
         free(name);
-        if (asprintf(&name, "%s_%d", stem, i) < 0)
+        if (asprintf(&name, "%s_%" PRIu64, stem, number) < 0)
             return NULL;
+        number *= 2;
     }
-    return NULL;
+    return name;
 }
 
 /* Makes room for one more item in an array that doubles. */

@@ -11,8 +11,8 @@
  * Attributes that came as constant inputs are absorbed by shape inference. */
 #include <math.h>
 
-#include "nn/graph/edit.h"
 #include "nn/graph/passes.h"
+#include "nn/graph/passes/edit.h"
 
 static bool is_float(enum dtype dtype)
 {

@@ -1,5 +1,5 @@
 /* Edits: see edit.h. Queries scan the whole graph; networks have hundreds of nodes. */
-#include "nn/graph/edit.h"
+#include "nn/graph/passes/edit.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -8,8 +8,8 @@
  *   conv, act, Add    act(conv) + residual
  *
  * Only a producer whose output nothing else reads can absorb. */
-#include "nn/graph/edit.h"
 #include "nn/graph/passes.h"
+#include "nn/graph/passes/edit.h"
 
 /* The inputs of a fused node are x, weights, bias or -1, residual. */
 enum { RESIDUAL_INPUT = 3 };

@@ -1,7 +1,7 @@
 /* Shapes of operators that slide a window over the image. */
 #include <inttypes.h>
 
-#include "nn/graph/shapes.h"
+#include "nn/graph/shapes/shapes.h"
 
 static int check_window(const struct window *window, struct error *err)
 {

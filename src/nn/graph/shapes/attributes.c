@@ -1,5 +1,5 @@
 /* Attributes given as inputs: see attributes.h. */
-#include "nn/graph/attributes.h"
+#include "nn/graph/shapes/attributes.h"
 
 #include <float.h>
 #include <math.h>

@@ -3,8 +3,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "nn/graph/reference_ops.h"
-#include "nn/graph/shapes.h"
+#include "nn/graph/reference/reference_ops.h"
+#include "nn/graph/shapes/shapes.h"
 
 void shape_strides(const struct shape *shape, int64_t strides[SHAPE_RANK_MAX])
 {

@@ -2,12 +2,12 @@
  * inputs', as ONNX defines the operator. The rules of windows are in shapes_window.c, those of
  * operators that only rearrange in shapes_layout.c, and what is known of integer tensors' elements
  * in contents.c. */
-#include "nn/graph/shapes.h"
+#include "nn/graph/shapes/shapes.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "nn/graph/attributes.h"
+#include "nn/graph/shapes/attributes.h"
 
 int axis_normalise(int64_t axis, int rank)
 {

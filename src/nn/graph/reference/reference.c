@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "nn/graph/attributes.h"
-#include "nn/graph/reference_ops.h"
-#include "nn/graph/shapes.h"
+#include "nn/graph/reference/reference_ops.h"
+#include "nn/graph/shapes/attributes.h"
+#include "nn/graph/shapes/shapes.h"
 
 /* One node alone: its inputs are the values 0, 1, ... of a graph that owns nothing. */
 struct frame {

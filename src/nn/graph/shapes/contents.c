@@ -1,6 +1,6 @@
 /* Knowing integer tensors before the run: see shapes.h. Only what exporters put between a Shape and
  * a Reshape is followed; everything else is simply not known. */
-#include "nn/graph/shapes.h"
+#include "nn/graph/shapes/shapes.h"
 
 void contents_of_constant(const struct tensor *tensor, struct contents *out)
 {

@@ -1,7 +1,7 @@
 /* Shapes of operators that rearrange, join or cut, and of means over axes. */
 #include <inttypes.h>
 
-#include "nn/graph/shapes.h"
+#include "nn/graph/shapes/shapes.h"
 
 static int bad_axis(int64_t axis, int rank, struct error *err)
 {

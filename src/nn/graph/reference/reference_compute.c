@@ -3,8 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "nn/graph/reference_ops.h"
-#include "nn/graph/shapes.h"
+#include "nn/graph/reference/reference_ops.h"
+#include "nn/graph/shapes/shapes.h"
 
 /* sum over c, ky, kx of image[c, iy, ix] * filter[c, ky, kx], where iy = oy * stride - pad + ky *
  * dilation, and the image is zero outside. */

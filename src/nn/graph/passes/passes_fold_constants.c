@@ -4,8 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "nn/graph/edit.h"
 #include "nn/graph/passes.h"
+#include "nn/graph/passes/edit.h"
 #include "nn/graph/reference.h"
 
 static bool is_float(enum dtype dtype)
