@@ -71,9 +71,13 @@ int sql_read(struct sql *sql, sql_work work, void *context, struct error *err);
 /* Inside a write: `hook` runs once after the transaction is durable, on the writer's thread; must
  * be quick and must not write. Not run when the work fails. */
 int sql_on_commit(struct sql_tx *tx, void (*hook)(void *context), void *context, struct error *err);
+/* Zeroed memory of the transaction, for what a hook needs: dropped after the hooks have run, or
+ * with the work that failed. NULL when memory runs out. */
+void *sql_alloc(struct sql_tx *tx, size_t size);
 
 /* A statement without rows; *changes (may be NULL) is the number of rows touched. Statements are
- * prepared once a connection and kept. */
+ * prepared once a connection and kept. After a failed statement the work must return: what else it
+ * would do cannot be kept on every engine. */
 int sql_exec(struct sql_tx *tx, const char *text, const struct sql_value *params, int param_count,
              int64_t *changes, struct error *err);
 /* A statement with rows. The caller steps and then drops it with sql_rows_free before the next one
@@ -86,6 +90,7 @@ void sql_rows_free(struct sql_rows *rows); /* NULL is fine */
 int sql_rows_columns(const struct sql_rows *rows);
 const char *sql_rows_name(const struct sql_rows *rows, int column);
 /* Of the present row. Texts and blobs are valid until the next step; text is "" for NULL. */
+enum sql_type sql_rows_type(const struct sql_rows *rows, int column);
 bool sql_rows_null(const struct sql_rows *rows, int column);
 int64_t sql_rows_integer(const struct sql_rows *rows, int column);
 double sql_rows_real(const struct sql_rows *rows, int column);
