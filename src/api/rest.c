@@ -212,7 +212,7 @@ static void handle_recent(struct request *request, struct response *response, vo
     const struct api *api = context;
     struct error err = {0};
     json_t *body = NULL;
-    int64_t limit;
+    int64_t limit = 0;
 
     int status = path_limit(request, &limit, &err);
     if (status == STATUS_OK)
