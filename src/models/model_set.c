@@ -13,47 +13,28 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "models/model_set_private.h"
+#include "models/package_scan.h"
 
 /* Of the watching thread: it gives way to those that serve. */
 enum { WATCH_NICENESS = 10 };
 
 /* --- Opening and closing */
 
-static int add_roots(struct model_set *set, const char *models_dir, struct error *err)
-{
-    for (const char *at = models_dir; *at != '\0'; at += *at == ':') {
-        size_t length = strcspn(at, ":");
-        const char *next = at + length;
-        while (length > 1 && at[length - 1] == '/')
-            length--;
-        if (length > 0) {
-            if (set->root_count == ROOTS_MAX)
-                return error_set(err, STATUS_INVALID, "models_dir names more than %d folders",
-                                 ROOTS_MAX);
-            set->roots[set->root_count] = strndup(at, length);
-            if (set->roots[set->root_count] == NULL)
-                return error_set(err, STATUS_NO_MEMORY, "no memory for the folders of models");
-            set->root_count++;
-        }
-        at = next;
-    }
-    if (set->root_count > 0)
-        snprintf(set->samples, sizeof set->samples, "%s/../samples", set->roots[0]);
-    return STATUS_OK;
-}
-
 static int read_config(struct model_set *set, const struct config *config, struct error *err)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], top[PATH_MAX];
 
     set->scan_seconds = config->models_scan_seconds;
     set->options.batch_max = (int)config->batch_max;
     set->options.samples = set->samples;
-    int status = precision_parse(config->precision, &set->options.precision, err);
-    if (status == STATUS_OK)
-        status = add_roots(set, config->models_dir, err);
+    const int status = precision_parse(config->precision, &set->options.precision, err);
     if (status != STATUS_OK)
         return status;
+    set->models_dir = strdup(config->models_dir);
+    if (set->models_dir == NULL)
+        return error_set(err, STATUS_NO_MEMORY, "no memory for the set of models");
+    package_scan_first(set->models_dir, top, sizeof top);
+    snprintf(set->samples, sizeof set->samples, "%s/../samples", top);
     const int length = snprintf(path, sizeof path, "%s/precision.json", config->data_dir);
     const bool is_kept = config->data_dir[0] != '\0' && length > 0 && (size_t)length < sizeof path;
     return precision_verdicts_open(is_kept ? path : NULL, &set->options.verdicts, err);
@@ -103,8 +84,7 @@ void model_set_close(struct model_set *set)
     for (int i = 0; i < set->slot_count; i++)
         slot_free(set->slots[i]);
     free(set->slots);
-    for (int i = 0; i < set->root_count; i++)
-        free(set->roots[i]);
+    free(set->models_dir);
     precision_verdicts_close(set->options.verdicts);
     pthread_cond_destroy(&set->wake);
     pthread_mutex_destroy(&set->lock);

@@ -366,13 +366,10 @@ static void remove_absent(struct model_set *set)
 int model_set_look(struct model_set *set, const struct haste *haste, struct error *err)
 {
     struct found_packages found = {0};
-    int status = STATUS_OK;
 
-    for (int i = 0; i < set->root_count && status == STATUS_OK; i++)
-        status = package_scan(set->roots[i], &found, err);
+    int status = package_scan(set->models_dir, &found, err);
     if (status != STATUS_OK)
         goto done;
-    package_scan_sort(&found);
     for (int i = 0; i < set->slot_count; i++)
         set->slots[i]->present = set->slots[i]->due = false;
     for (int i = 0; i < found.count && status == STATUS_OK; i++)

@@ -13,8 +13,6 @@
 
 #include "models/model.h"
 
-enum { ROOTS_MAX = 64 };
-
 struct slot {
     char *folder;
     char name[256];       /* of the package as last read; the folder's until then */
@@ -26,9 +24,8 @@ struct slot {
 };
 
 struct model_set {
-    char *roots[ROOTS_MAX];
-    int root_count;
-    char samples[PATH_MAX];
+    char *models_dir;
+    char samples[PATH_MAX + 16]; /* beside the first folder of models_dir */
     struct model_options options;
     struct metrics *metrics;
     int64_t scan_seconds;

@@ -72,7 +72,7 @@ static int add_package(struct found_packages *found, const char *folder, uint64_
     return STATUS_OK;
 }
 
-int package_scan(const char *top, struct found_packages *out, struct error *err)
+static int scan_one(const char *top, struct found_packages *out, struct error *err)
 {
     char path[PATH_MAX];
     int status = STATUS_OK;
@@ -106,10 +106,40 @@ static int compare_folders(const void *a, const void *b)
                   ((const struct found_package *)b)->folder);
 }
 
-void package_scan_sort(struct found_packages *found)
+/* Copies the folder that a list begins with, without slashes at its end; returns the rest of the
+ * list. *fits tells whether there was room; an empty name is one that does not fit. */
+static const char *take_folder(const char *list, char *path, size_t size, bool *fits)
 {
-    if (found->count > 0)
-        qsort(found->items, (size_t)found->count, sizeof *found->items, compare_folders);
+    const size_t whole = strcspn(list, ":");
+    size_t length = whole;
+
+    while (length > 1 && list[length - 1] == '/')
+        length--;
+    *fits = length > 0 && length < size;
+    snprintf(path, size, "%.*s", *fits ? (int)length : 0, list);
+    return list + whole + (list[whole] == ':');
+}
+
+int package_scan(const char *models_dir, struct found_packages *out, struct error *err)
+{
+    char path[PATH_MAX];
+    bool fits;
+    int status = STATUS_OK;
+
+    for (const char *rest = models_dir; *rest != '\0' && status == STATUS_OK;) {
+        rest = take_folder(rest, path, sizeof path, &fits);
+        if (fits)
+            status = scan_one(path, out, err);
+    }
+    if (out->count > 0)
+        qsort(out->items, (size_t)out->count, sizeof *out->items, compare_folders);
+    return status;
+}
+
+void package_scan_first(const char *models_dir, char *path, size_t size)
+{
+    bool fits;
+    take_folder(models_dir, path, size, &fits);
 }
 
 void package_scan_free(struct found_packages *found)

@@ -3,6 +3,7 @@
 #ifndef MODELS_PACKAGE_SCAN_H
 #define MODELS_PACKAGE_SCAN_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -19,11 +20,12 @@ struct found_packages {
 
 enum { FOUND_PACKAGES_MAX = 1000 };
 
-/* Appends `top` when it is a package, that is, has a model.yaml, else the packages among its
- * folders whose names do not begin with '.'. A folder that is not there has none. On failure what
- * was found stays in *out. */
-int package_scan(const char *top, struct found_packages *out, struct error *err);
-void package_scan_sort(struct found_packages *found); /* by folder */
+/* Finds the packages of `models_dir`, sorted by folder: folders separated by ':', each a package
+ * itself, that is, with a model.yaml, or holding some; names that begin with '.' are left out. One
+ * that is not there has none. Zero-initialise *out; free it also after a failure. */
+int package_scan(const char *models_dir, struct found_packages *out, struct error *err);
+/* The first of the folders in `models_dir` into path[size]; "" when there is none, or no room. */
+void package_scan_first(const char *models_dir, char *path, size_t size);
 void package_scan_free(struct found_packages *found);
 
 #endif
