@@ -25,6 +25,8 @@ SETTING(INTEGER, batch_files_max, "OCELLI_BATCH_FILES_MAX", "10000", 1, 100000,
         "most files in one batch upload")
 SETTING(INTEGER, batch_bytes_max, "OCELLI_BATCH_BYTES_MAX", "1073741824", 1024, 107374182400,
         "largest batch upload in bytes")
+SETTING(INTEGER, bodies_bytes_max, "OCELLI_BODIES_BYTES_MAX", "536870912", 1048576, 1099511627776,
+        "memory for all request bodies being received; more are answered 503")
 SETTING(INTEGER, backlog_max, "OCELLI_BACKLOG_MAX", "100000", 1, 1000000000,
         "images waiting for the slowest model before uploads are answered 503")
 SETTING(INTEGER, connections_max, "OCELLI_CONNECTIONS_MAX", "4096", 1, 1000000,

@@ -1,4 +1,4 @@
-/* Numbers, flags and distances of words: see text.h. */
+/* Numbers, flags, UTF-8 and distances of words: see text.h. */
 #include "base/text.h"
 
 #include <errno.h>
@@ -114,6 +114,49 @@ int text_read_duration(const char *text, int64_t unit_seconds, int64_t *out)
         return 0;
     }
     return -1;
+}
+
+/* The length of the well-formed sequence at `at`, 0 when there is none; the bounds of the second
+ * byte (Unicode, table 3-7) are what excludes overlong forms, surrogates and what is past U+10FFFF.
+ */
+static size_t utf8_sequence(const unsigned char *at, size_t left)
+{
+    const unsigned char lead = at[0];
+    unsigned char low = 0x80, high = 0xbf;
+    size_t length;
+
+    if (lead < 0x80)
+        return 1;
+    if (lead < 0xc2 || lead > 0xf4)
+        return 0;
+    length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    if (lead == 0xe0)
+        low = 0xa0;
+    else if (lead == 0xed)
+        high = 0x9f;
+    else if (lead == 0xf0)
+        low = 0x90;
+    else if (lead == 0xf4)
+        high = 0x8f;
+    if (left < length || at[1] < low || at[1] > high)
+        return 0;
+    for (size_t i = 2; i < length; i++)
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+    return length;
+}
+
+bool text_is_utf8(const char *text, size_t length)
+{
+    const unsigned char *bytes = (const unsigned char *)text;
+
+    for (size_t i = 0; i < length;) {
+        const size_t step = utf8_sequence(bytes + i, length - i);
+        if (step == 0)
+            return false;
+        i += step;
+    }
+    return true;
 }
 
 static size_t least(size_t a, size_t b)

@@ -16,6 +16,9 @@ int text_read_bytes(const char *text, int64_t *out);
  * converted when they are a whole number of them. */
 int text_read_duration(const char *text, int64_t unit_seconds, int64_t *out);
 
+/* Whether the bytes are well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates). */
+bool text_is_utf8(const char *text, size_t length);
+
 /* How many letters must be put in, left out, changed or swapped with their neighbour to make one
  * word of the other; words over 63 bytes are SIZE_MAX apart. */
 size_t text_distance(const char *a, const char *b);

@@ -48,7 +48,7 @@ int request_json(const struct request *request, json_t **out, struct error *err)
  */
 struct part {
     const char *name;         /* the field; never NULL */
-    const char *filename;     /* as sent, without folders; NULL for plain fields */
+    const char *filename;     /* as sent, without folders, maybe ""; NULL for plain fields */
     const char *content_type; /* NULL when absent */
     const uint8_t *bytes;
     size_t size;
@@ -56,9 +56,11 @@ struct part {
 
 /* The next part, read from the network as needed when the route streams (route.h:
  * ROUTE_STREAMS_BODY), so that memory stays that of one part. Returns 1 with a part, 0 after the
- * last, or a negative status: STATUS_TOO_LARGE for a part over part_max (the rest of that part is
- * skipped and the next call goes on), STATUS_CORRUPT for a broken or cut body, STATUS_UNSUPPORTED
- * when the body is not multipart/form-data. */
+ * last, or a negative status: STATUS_TOO_LARGE for a part over part_max (`part` has its names and
+ * no bytes; the rest of it is skipped and the next call goes on); all others end the reading and
+ * are returned again: STATUS_CORRUPT for a broken or cut body, STATUS_UNSUPPORTED when the body is
+ * not multipart/form-data, STATUS_INVALID for a bad boundary, too many parts (batch_files_max and a
+ * few fields) or headers over 8 kB. */
 int request_next_part(struct request *request, size_t part_max, struct part *part,
                       struct error *err);
 

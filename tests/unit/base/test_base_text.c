@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/text.h"
 
@@ -93,6 +94,26 @@ static void test_flags(void **state)
     assert_int_equal(text_read_flag("", &flag), -1);
 }
 
+static void test_utf8(void **state)
+{
+    static const char *const good[] = {"",
+                                       "plain",
+                                       "\xc3\xa9",
+                                       "\xe2\x82\xac",
+                                       "\xf0\x9f\x91\x81",
+                                       "\xf4\x8f\xbf\xbf",
+                                       "\xed\x9f\xbf"};
+    static const char *const bad[] = {
+        "\xff",         "\x80",         "\xc0\xaf",         "\xc3",
+        "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
+        "\xe2\x82",     "\xe2\x28\xa1"};
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        assert_true(text_is_utf8(good[i], strlen(good[i])));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(text_is_utf8(bad[i], strlen(bad[i])));
+}
+
 static void test_distances(void **state)
 {
     char longest[80];
@@ -114,9 +135,10 @@ static void test_distances(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_integers), cmocka_unit_test(test_reals),
-        cmocka_unit_test(test_bytes),    cmocka_unit_test(test_durations),
-        cmocka_unit_test(test_flags),    cmocka_unit_test(test_distances),
+        cmocka_unit_test(test_integers),  cmocka_unit_test(test_reals),
+        cmocka_unit_test(test_bytes),     cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_flags),     cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_distances),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);

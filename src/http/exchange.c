@@ -1,0 +1,674 @@
+/* One request and its answer on a connection.
+ *
+ * The event thread collects headers and body, then suspends the connection and hands the exchange
+ * to a worker; the worker runs the handler and resumes the connection, and the event thread, called
+ * again, queues the answer. A route that streams its body is handed over after the headers: the
+ * connection stays suspended until the handler reads, so an upload that is refused at once is never
+ * sent, and then fills the body's pipe while the handler empties it.
+ *
+ * An exchange is held by its connection until the library says it is complete, and by the worker
+ * while the handler runs; the last one frees it. A suspended connection cannot complete, so only a
+ * streaming handler can outlive its connection. */
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "http/server_state.h"
+
+enum {
+    PIPE_SIZE = 256 * 1024,
+    BODY_FIRST_SIZE = 16 * 1024,
+    HEADERS_MAX = 128,
+    /* A refused body up to this size is read and dropped, so that the connection can go on. */
+    DISCARD_TO_KEEP = 64 * 1024,
+    /* Dropped at most of a body whose size was not said; then the connection is closed. */
+    DISCARD_MAX = 64 * 1024 * 1024,
+    REQUEST_ID_MAX = 128
+};
+
+enum stage {
+    STAGE_HEADERS, /* the first call of the library is still to come */
+    STAGE_HELD,    /* the handler decides whether the body is read */
+    STAGE_BODY,
+    STAGE_COMPLETE
+};
+
+enum suspension { RUNNING, WAITING_FOR_ROOM, WAITING_FOR_ANSWER };
+
+struct exchange {
+    struct request request;
+    struct response response;
+    struct server *server;
+    struct exchange *next, *previous; /* of the server's */
+    struct connection *client;
+    struct MHD_Connection *connection;
+    struct route_match match;
+    const char *target; /* as sent */
+    char id[REQUEST_ID_MAX + 1];
+    int64_t started_ns;
+    atomic_int holders;
+
+    /* The event thread's own */
+    enum stage stage;
+    bool has_body;
+    int64_t body_length; /* as declared; -1 when not */
+    size_t received, body_capacity;
+    bool queued; /* the answer is with the library */
+
+    pthread_mutex_t mutex; /* guards all below */
+    enum suspension suspension;
+    bool overrun;  /* the body was longer than the route allows */
+    bool answered; /* `reply` and the response's status are final */
+    struct MHD_Response *reply;
+};
+
+/* --- Coming and going */
+
+static void count_refusal(struct server *server, const char *reason)
+{
+    metric_add(metrics_labelled(server->metrics, METRIC_COUNTER, "ocelli_http_refused_total",
+                                "Requests the server itself refused or lost, by reason.", "reason",
+                                reason, NULL, NULL),
+               1);
+}
+
+static void link_exchange(struct server *server, struct exchange *exchange)
+{
+    pthread_mutex_lock(&server->mutex);
+    exchange->next = server->exchanges;
+    if (server->exchanges != NULL)
+        server->exchanges->previous = exchange;
+    server->exchanges = exchange;
+    server->active++;
+    pthread_mutex_unlock(&server->mutex);
+}
+
+static void unlink_exchange(struct server *server, struct exchange *exchange)
+{
+    pthread_mutex_lock(&server->mutex);
+    if (exchange->previous != NULL)
+        exchange->previous->next = exchange->next;
+    else
+        server->exchanges = exchange->next;
+    if (exchange->next != NULL)
+        exchange->next->previous = exchange->previous;
+    if (--server->active == 0)
+        pthread_cond_broadcast(&server->idle);
+    pthread_mutex_unlock(&server->mutex);
+}
+
+/* Called with the request line, before the headers. */
+void *exchange_begin(void *context, const char *uri, struct MHD_Connection *connection)
+{
+    struct server *server = context;
+    struct exchange *exchange = calloc(1, sizeof *exchange);
+
+    if (exchange == NULL)
+        return NULL;
+    exchange->server = server;
+    exchange->connection = connection;
+    exchange->started_ns = clock_monotonic_ns();
+    exchange->holders = 1;
+    exchange->body_length = -1;
+    pthread_mutex_init(&exchange->mutex, NULL);
+    arena_init(&exchange->request.arena, 0);
+    exchange->response.request = &exchange->request;
+    exchange->response.events = server->events;
+    exchange->target = arena_copy_text(&exchange->request.arena, uri, strlen(uri));
+    return exchange;
+}
+
+static void let_go(struct exchange *exchange)
+{
+    struct server *server = exchange->server;
+
+    if (atomic_fetch_sub(&exchange->holders, 1) > 1)
+        return;
+    if (exchange->stage != STAGE_HEADERS)
+        unlink_exchange(server, exchange);
+    if (exchange->reply != NULL)
+        MHD_destroy_response(exchange->reply);
+    response_clear(&exchange->response);
+    atomic_fetch_sub(&server->bodies_size, exchange->body_capacity);
+    request_free(&exchange->request);
+    pthread_mutex_destroy(&exchange->mutex);
+    free(exchange);
+}
+
+void exchange_complete(void *context, struct MHD_Connection *connection, void **handle,
+                       enum MHD_RequestTerminationCode reason)
+{
+    struct exchange *exchange = *handle;
+
+    (void)context;
+    (void)connection;
+    if (exchange == NULL)
+        return;
+    *handle = NULL;
+    if (!exchange->queued && exchange->stage != STAGE_HEADERS)
+        count_refusal(exchange->server,
+                      reason == MHD_REQUEST_TERMINATED_TIMEOUT_REACHED ? "timeout" : "aborted");
+    if (exchange->request.pipe != NULL)
+        body_pipe_break(exchange->request.pipe, STATUS_CORRUPT,
+                        "the client went away in the middle of the body");
+    /* A stream must not outlive its connection, even while the worker still holds the exchange. */
+    if (exchange->queued)
+        response_clear(&exchange->response);
+    let_go(exchange);
+}
+
+/* --- Answers */
+
+static void build_reply(struct exchange *exchange)
+{
+    exchange->reply = reply_build(&exchange->response, &exchange->request, exchange->id,
+                                  atomic_load(&exchange->server->stopping));
+    exchange->answered = true;
+}
+
+/* The server's own answer, on the event thread, before any handler has the exchange. */
+static void refuse(struct exchange *exchange, int http_status, const struct error *err,
+                   const char *reason)
+{
+    response_problem(&exchange->response, http_status, err);
+    if (http_status == 405)
+        response_header(&exchange->response, "Allow", exchange->match.allow);
+    if (http_status == 401)
+        response_header(&exchange->response, "WWW-Authenticate", "Bearer realm=\"ocelli\"");
+    if (http_status == 503)
+        response_header(&exchange->response, "Retry-After", "1");
+    if (reason != NULL)
+        count_refusal(exchange->server, reason);
+    build_reply(exchange);
+}
+
+static void observe(const struct exchange *exchange)
+{
+    struct server *server = exchange->server;
+    const struct route *route = exchange->match.route;
+    const double seconds = (double)(clock_monotonic_ns() - exchange->started_ns) * 1e-9;
+    const char *path = route != NULL ? route->path : "other";
+    const char *method = route != NULL ? route->method : "other";
+    char labels[512];
+
+    snprintf(labels, sizeof labels, "route=\"%s\",method=\"%s\",status=\"%d\"", path, method,
+             exchange->response.status);
+    metric_add(metrics_get(server->metrics, METRIC_COUNTER, "ocelli_http_requests_total",
+                           "Requests answered.", labels),
+               1);
+    if (route != NULL)
+        metric_observe(server->durations[exchange->match.number], seconds);
+    log_debug("http", "%s %s %s %d in %.1f ms, %s", exchange->request.client,
+              exchange->request.method, exchange->request.uri.path, exchange->response.status,
+              seconds * 1e3, exchange->id);
+}
+
+/* Hands the answer to the library; MHD_NO closes the connection. */
+static enum MHD_Result queue_reply(struct exchange *exchange)
+{
+    struct MHD_Response *reply = exchange->reply;
+
+    if (exchange->queued)
+        return MHD_YES;
+    exchange->queued = true;
+    if (reply == NULL)
+        return MHD_NO;
+    if (exchange->response.kind == BODY_EVENTS)
+        event_stream_attach(
+            exchange->response.stream, exchange->connection,
+            MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD)
+                ->connect_fd);
+    observe(exchange);
+    const enum MHD_Result result =
+        MHD_queue_response(exchange->connection, (unsigned)exchange->response.status, reply);
+    MHD_destroy_response(reply); /* our hold on it; the connection has its own */
+    exchange->reply = NULL;
+    return result;
+}
+
+/* Answers before the body is read: the library closes the connection after that. */
+static enum MHD_Result queue_reply_early(struct exchange *exchange)
+{
+    exchange->client->linger = true;
+    return queue_reply(exchange);
+}
+
+/* With the exchange's lock. */
+static void suspend(struct exchange *exchange, enum suspension why)
+{
+    exchange->suspension = why;
+    MHD_suspend_connection(exchange->connection);
+}
+
+static void resume(struct exchange *exchange)
+{
+    exchange->suspension = RUNNING;
+    MHD_resume_connection(exchange->connection);
+}
+
+/* The pipe's reader has made room. On the worker. */
+static void release_writer(void *context)
+{
+    struct exchange *exchange = context;
+
+    pthread_mutex_lock(&exchange->mutex);
+    if (exchange->suspension == WAITING_FOR_ROOM)
+        resume(exchange);
+    pthread_mutex_unlock(&exchange->mutex);
+}
+
+/* --- On the worker */
+
+static void answer(struct exchange *exchange)
+{
+    struct error err = {0};
+
+    pthread_mutex_lock(&exchange->mutex);
+    if (exchange->overrun) {
+        error_set(&err, STATUS_TOO_LARGE, "the body is over %zu bytes",
+                  exchange->match.route->body_max);
+        response_problem(&exchange->response, 413, &err);
+    }
+    build_reply(exchange);
+    if (exchange->suspension != RUNNING)
+        resume(exchange);
+    pthread_mutex_unlock(&exchange->mutex);
+}
+
+void exchange_run(struct exchange *exchange)
+{
+    const struct route *route = exchange->match.route;
+    struct error err = {0};
+
+    if (atomic_load(&exchange->server->aborting)) {
+        error_set(&err, STATUS_CLOSED, "the server is shutting down");
+        response_error(&exchange->response, &err);
+    } else {
+        route->handler(&exchange->request, &exchange->response, exchange->match.context);
+    }
+    if (exchange->response.status == 0) {
+        log_error("http", "the handler of %s %s gave no answer", route->method, route->path);
+        error_set(&err, STATUS_INTERNAL, "the request was not answered");
+        response_problem(&exchange->response, 500, &err);
+    }
+    answer(exchange);
+    let_go(exchange);
+}
+
+/* Suspends the connection and puts the exchange into the workers' queue, or refuses. Under the
+ * lock, which keeps a quick worker from resuming a connection that is not suspended yet. */
+static void dispatch(struct exchange *exchange, enum suspension why)
+{
+    struct error err = {0};
+
+    atomic_fetch_add(&exchange->holders, 1);
+    const int status = queue_push(exchange->server->work, exchange, 0);
+    if (status == STATUS_OK) {
+        suspend(exchange, why);
+        return;
+    }
+    atomic_fetch_sub(&exchange->holders, 1);
+    error_set(&err, (enum status)status,
+              status == STATUS_CLOSED ? "the server is shutting down"
+                                      : "too many requests are waiting; try again soon");
+    refuse(exchange, 503, &err, status == STATUS_CLOSED ? "stopping" : "queue_full");
+}
+
+/* --- Headers */
+
+struct header_copy {
+    struct exchange *exchange;
+    bool failed;
+};
+
+static enum MHD_Result copy_header(void *context, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
+{
+    struct header_copy *copy = context;
+    struct request *request = &copy->exchange->request;
+
+    (void)kind;
+    if (value == NULL)
+        value = "";
+    if (request->header_count == HEADERS_MAX)
+        return MHD_NO;
+    struct pair *pair = &request->headers[request->header_count++];
+    pair->name = arena_copy_text(&request->arena, name, strlen(name));
+    pair->value = arena_copy_text(&request->arena, value, strlen(value));
+    copy->failed = pair->name == NULL || pair->value == NULL;
+    return copy->failed ? MHD_NO : MHD_YES;
+}
+
+static bool copy_headers(struct exchange *exchange)
+{
+    struct request *request = &exchange->request;
+    struct header_copy copy = {.exchange = exchange};
+
+    request->headers = arena_alloc(&request->arena, HEADERS_MAX * sizeof *request->headers);
+    if (request->headers == NULL)
+        return false;
+    MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, copy_header, &copy);
+    return !copy.failed;
+}
+
+/* The client's own id when it sent one that is fit for headers and logs, else a new one. */
+static void choose_id(struct exchange *exchange)
+{
+    const char *given = request_header(&exchange->request, "X-Request-Id");
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    const size_t length = given != NULL ? strlen(given) : 0;
+
+    if (length > 0 && length <= REQUEST_ID_MAX && strspn(given, allowed) == length)
+        memcpy(exchange->id, given, length + 1);
+    else
+        id_make(exchange->id);
+}
+
+static void read_body_headers(struct exchange *exchange)
+{
+    const char *length = request_header(&exchange->request, "Content-Length");
+
+    if (request_header(&exchange->request, "Transfer-Encoding") != NULL) {
+        exchange->has_body = true;
+    } else if (length != NULL && text_read_integer(length, &exchange->body_length) == 0) {
+        exchange->has_body = exchange->body_length > 0;
+    }
+}
+
+/* --- Admission */
+
+static bool admit_route(struct exchange *exchange)
+{
+    struct request *request = &exchange->request;
+    struct error err = {0};
+    const int status = router_find(exchange->server->router, &request->arena, request->method,
+                                   &request->uri, &exchange->match, &err);
+
+    request->params = exchange->match.params;
+    request->param_count = exchange->match.param_count;
+    if (status == STATUS_OK)
+        return true;
+    if (status == STATUS_UNSUPPORTED && strcmp(request->method, "OPTIONS") == 0) {
+        response_status(&exchange->response, 204);
+        response_header(&exchange->response, "Allow", exchange->match.allow);
+        build_reply(exchange);
+    } else if (status == STATUS_UNSUPPORTED) {
+        refuse(exchange, 405, &err, NULL);
+    } else {
+        refuse(exchange, status == STATUS_NOT_FOUND ? 404 : 500, &err, NULL);
+    }
+    return false;
+}
+
+static bool admit_client(struct exchange *exchange)
+{
+    struct error err = {0};
+    int retry_after = 1;
+    char seconds[16];
+
+    switch (access_check(exchange->server->access, &exchange->request, exchange->match.route,
+                         exchange->started_ns, &retry_after, &err)) {
+    case ACCESS_GRANTED:
+        return true;
+    case ACCESS_NO_KEY:
+        refuse(exchange, 401, &err, "unauthorized");
+        return false;
+    case ACCESS_CROSS_SITE:
+        refuse(exchange, 403, &err, "cross_site");
+        return false;
+    case ACCESS_TOO_MANY:
+        break;
+    }
+    snprintf(seconds, sizeof seconds, "%d", retry_after);
+    response_header(&exchange->response, "Retry-After", seconds);
+    refuse(exchange, 429, &err, "rate_limit");
+    return false;
+}
+
+static bool admit_body(struct exchange *exchange)
+{
+    const size_t body_max = exchange->match.route->body_max;
+    struct error err = {0};
+
+    if (!exchange->has_body || (body_max > 0 && (exchange->body_length < 0 ||
+                                                 (uint64_t)exchange->body_length <= body_max)))
+        return true;
+    if (body_max == 0)
+        error_set(&err, STATUS_TOO_LARGE, "this address takes no body");
+    else
+        error_set(&err, STATUS_TOO_LARGE, "the body is %lld bytes; at most %zu are allowed",
+                  (long long)exchange->body_length, body_max);
+    refuse(exchange, 413, &err, "too_large");
+    return false;
+}
+
+/* Decides by the headers alone; false when the answer is set already. The rate counts first, so
+ * that asking for what is not there is no way around it. */
+static bool admit(struct exchange *exchange)
+{
+    struct request *request = &exchange->request;
+    struct error err = {0};
+
+    if (uri_parse(&request->arena, exchange->target, &request->uri, &err) != STATUS_OK) {
+        request->uri = (struct uri){0};
+        refuse(exchange, 400, &err, "bad_request");
+        return false;
+    }
+    return admit_route(exchange) && admit_client(exchange) && admit_body(exchange);
+}
+
+static bool start_streaming(struct exchange *exchange)
+{
+    struct error err = {0};
+
+    if (body_pipe_create(PIPE_SIZE, release_writer, exchange, &exchange->request.pipe, &err) !=
+        STATUS_OK) {
+        refuse(exchange, 503, &err, "memory");
+        return false;
+    }
+    pthread_mutex_lock(&exchange->mutex);
+    dispatch(exchange, WAITING_FOR_ROOM);
+    const bool started = exchange->suspension != RUNNING;
+    if (started)
+        exchange->stage = STAGE_HELD;
+    pthread_mutex_unlock(&exchange->mutex);
+    return started;
+}
+
+/* The library's first call: the headers are there. */
+static enum MHD_Result handle_headers(struct exchange *exchange, const char *method)
+{
+    struct request *request = &exchange->request;
+
+    exchange->stage = STAGE_BODY;
+    link_exchange(exchange->server, exchange);
+    exchange->client =
+        MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
+            ->socket_context;
+    request->method = arena_copy_text(&request->arena, method, strlen(method));
+    request->part_count_max = (int)exchange->server->config->batch_files_max + 64;
+    if (exchange->client == NULL || exchange->target == NULL || request->method == NULL ||
+        !copy_headers(exchange))
+        return MHD_NO;
+    request->client = exchange->client->client;
+    choose_id(exchange);
+    read_body_headers(exchange);
+
+    const bool admitted = admit(exchange);
+    if (admitted && exchange->has_body && (exchange->match.route->flags & ROUTE_STREAMS_BODY) &&
+        start_streaming(exchange))
+        return MHD_YES;
+    if (!exchange->answered || !exchange->has_body)
+        return MHD_YES;
+    /* Refused: a small body is let through and dropped, so that the connection can be used again;
+     * one that is large, or that the client sends only when told to go on, is not. */
+    if (exchange->body_length < 0 || exchange->body_length > DISCARD_TO_KEEP ||
+        request_header(request, "Expect") != NULL)
+        return queue_reply_early(exchange);
+    return MHD_YES;
+}
+
+/* A streaming handler began to read, or answered without reading. */
+static enum MHD_Result handle_held(struct exchange *exchange)
+{
+    exchange->stage = STAGE_BODY;
+    pthread_mutex_lock(&exchange->mutex);
+    const bool answered = exchange->answered;
+    pthread_mutex_unlock(&exchange->mutex);
+    return answered ? queue_reply_early(exchange) : MHD_YES;
+}
+
+/* --- Body */
+
+/* Makes room for `size` more bytes of a body held in memory. The sum over all requests is bounded:
+ * one slow client after the other must not fill the machine. */
+static bool reserve_body(struct exchange *exchange, size_t size)
+{
+    struct server *server = exchange->server;
+    struct request *request = &exchange->request;
+    const size_t needed = request->body_size + size;
+    size_t capacity = exchange->body_capacity * 2;
+
+    if (needed <= exchange->body_capacity)
+        return true;
+    if (capacity < BODY_FIRST_SIZE)
+        capacity = BODY_FIRST_SIZE;
+    if (capacity < needed)
+        capacity = needed;
+    if (exchange->body_length > 0 && capacity > (size_t)exchange->body_length)
+        capacity = (size_t)exchange->body_length;
+    const size_t growth = capacity - exchange->body_capacity;
+    if (atomic_fetch_add(&server->bodies_size, growth) + growth >
+        (size_t)server->config->bodies_bytes_max) {
+        atomic_fetch_sub(&server->bodies_size, growth);
+        return false;
+    }
+    uint8_t *body = realloc(request->body, capacity);
+    if (body == NULL) {
+        atomic_fetch_sub(&server->bodies_size, growth);
+        return false;
+    }
+    request->body = body;
+    exchange->body_capacity = capacity;
+    return true;
+}
+
+static void keep(struct exchange *exchange, const char *bytes, size_t size)
+{
+    struct request *request = &exchange->request;
+    struct error err = {0};
+
+    if (!reserve_body(exchange, size)) {
+        error_set(&err, STATUS_BUSY, "too many bodies are being received; try again soon");
+        refuse(exchange, 503, &err, "memory");
+        return;
+    }
+    memcpy(request->body + request->body_size, bytes, size);
+    request->body_size += size;
+}
+
+/* Puts what fits into the pipe and, if that is not all, holds the connection back. */
+static void pass_on(struct exchange *exchange, const char *bytes, size_t *size)
+{
+    pthread_mutex_lock(&exchange->mutex);
+    if (exchange->answered || exchange->overrun) {
+        *size = 0; /* the handler is done, or will be refused: the rest is dropped */
+    } else {
+        *size -= body_pipe_write(exchange->request.pipe, bytes, *size);
+        if (*size > 0)
+            suspend(exchange, WAITING_FOR_ROOM);
+    }
+    pthread_mutex_unlock(&exchange->mutex);
+}
+
+static void note_overrun(struct exchange *exchange)
+{
+    struct error err = {0};
+
+    if (exchange->request.pipe != NULL) {
+        pthread_mutex_lock(&exchange->mutex);
+        const bool first = !exchange->overrun;
+        exchange->overrun = true;
+        pthread_mutex_unlock(&exchange->mutex);
+        body_pipe_break(exchange->request.pipe, STATUS_CORRUPT,
+                        "the body is longer than is allowed here");
+        if (first)
+            count_refusal(exchange->server, "too_large");
+    } else if (!exchange->answered) {
+        error_set(&err, STATUS_TOO_LARGE, "the body is over %zu bytes",
+                  exchange->match.route->body_max);
+        refuse(exchange, 413, &err, "too_large");
+    }
+}
+
+static enum MHD_Result handle_upload(struct exchange *exchange, const char *bytes, size_t *size)
+{
+    const size_t body_max = exchange->match.route != NULL ? exchange->match.route->body_max : 0;
+    const size_t offered = *size;
+
+    if (*size > SIZE_MAX - exchange->received || exchange->received + *size > body_max)
+        note_overrun(exchange);
+    if (exchange->received > body_max && exchange->received - body_max > DISCARD_MAX)
+        return MHD_NO;
+    if (exchange->request.pipe != NULL) {
+        pass_on(exchange, bytes, size);
+    } else {
+        if (!exchange->answered)
+            keep(exchange, bytes, *size);
+        *size = 0;
+    }
+    exchange->received += offered - *size;
+    return MHD_YES;
+}
+
+/* The library's last call, repeated when the connection is resumed: the whole request is there. */
+static enum MHD_Result handle_end(struct exchange *exchange)
+{
+    exchange->stage = STAGE_COMPLETE;
+    if (exchange->request.pipe != NULL)
+        body_pipe_end(exchange->request.pipe);
+    pthread_mutex_lock(&exchange->mutex);
+    if (!exchange->answered && exchange->request.pipe != NULL)
+        suspend(exchange, WAITING_FOR_ANSWER);
+    else if (!exchange->answered)
+        dispatch(exchange, WAITING_FOR_ANSWER);
+    const bool ready = exchange->suspension == RUNNING;
+    pthread_mutex_unlock(&exchange->mutex);
+    return ready ? queue_reply(exchange) : MHD_YES;
+}
+
+enum MHD_Result exchange_handle(void *context, struct MHD_Connection *connection, const char *url,
+                                const char *method, const char *version, const char *upload,
+                                size_t *upload_size, void **handle)
+{
+    struct exchange *exchange = *handle;
+
+    (void)context;
+    (void)connection;
+    (void)url;
+    (void)version;
+    if (exchange == NULL)
+        return MHD_NO;
+    if (exchange->stage == STAGE_HEADERS)
+        return handle_headers(exchange, method);
+    if (exchange->stage == STAGE_HELD)
+        return handle_held(exchange);
+    if (*upload_size > 0)
+        return handle_upload(exchange, upload, upload_size);
+    return handle_end(exchange);
+}
+
+void exchange_abort_all(struct server *server)
+{
+    pthread_mutex_lock(&server->mutex);
+    for (struct exchange *exchange = server->exchanges; exchange != NULL; exchange = exchange->next)
+        if (exchange->request.pipe != NULL)
+            body_pipe_break(exchange->request.pipe, STATUS_CLOSED, "the server is shutting down");
+    pthread_mutex_unlock(&server->mutex);
+}
