@@ -28,7 +28,7 @@ tsan:
 	@tools/test build-tsan --buildtype=debugoptimized -Db_sanitize=thread -Db_lundef=false
 
 bench: build
-	@tools/setup test
+	@tools/setup bench
 	bench/run $(BUILD)
 
 test-interop: build
