@@ -23,8 +23,7 @@ enum {
     READ_MS_MAX = 60000,    /* a snapshot held longer would keep the log from being started over */
 };
 
-/* --- readers -----------------------------------------------------------------------------------
- */
+/* --- readers --- */
 
 static int reader_take(struct sqlite_database *database, struct sqlite_connection **out,
                        struct error *err)
@@ -126,8 +125,7 @@ static void close_readers(struct sqlite_database *database)
     }
 }
 
-/* --- opening -----------------------------------------------------------------------------------
- */
+/* --- opening --- */
 
 static int lock_folder(struct sqlite_database *database, const char *folder, struct error *err)
 {
@@ -260,8 +258,7 @@ int sql_open_sqlite(const struct config *config, struct metrics *metrics,
     return STATUS_OK;
 }
 
-/* --- state -------------------------------------------------------------------------------------
- */
+/* --- state --- */
 
 static bool disk_is_full(const struct sqlite_database *database)
 {

@@ -13,8 +13,7 @@
 
 enum { PROGRESS_STEPS = 10000 }; /* of SQLite's machine, between looks at the deadline */
 
-/* --- errors ------------------------------------------------------------------------------------
- */
+/* --- errors --- */
 
 static enum status status_of(sqlite3 *handle, int code)
 {
@@ -70,8 +69,7 @@ int sqlite_failed(struct sqlite_connection *connection, int code, const char *do
     return connection->failure.code;
 }
 
-/* --- connections -------------------------------------------------------------------------------
- */
+/* --- connections --- */
 
 static int deadline_passed(void *context)
 {
@@ -119,8 +117,7 @@ int sqlite_connect(const char *path, bool read_only, struct sqlite_connection **
     return STATUS_OK;
 }
 
-/* --- statements --------------------------------------------------------------------------------
- */
+/* --- statements --- */
 
 /* "$12" gives 12; 0 for anything else. */
 static int parameter_number(const char *name)
@@ -303,8 +300,7 @@ int sqlite_control(struct sqlite_connection *connection, const char *text, struc
     return status;
 }
 
-/* --- transactions ------------------------------------------------------------------------------
- */
+/* --- transactions --- */
 
 void sqlite_tx_init(struct sqlite_tx *tx, struct sqlite_connection *connection, bool writes)
 {
@@ -417,8 +413,7 @@ int sqlite_table_exists(struct sql_tx *tx, const char *table, bool *exists, stru
     return status < 0 ? status : STATUS_OK;
 }
 
-/* --- rows --------------------------------------------------------------------------------------
- */
+/* --- rows --- */
 
 /* The caller's values need not outlive the call, so SQLite copies them. */
 int sqlite_query(struct sql_tx *base, const char *text, const struct sql_value *params,

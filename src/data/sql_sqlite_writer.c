@@ -43,8 +43,7 @@ struct write_request {
     sem_t answered;
 };
 
-/* --- the callers' side -------------------------------------------------------------------------
- */
+/* --- the callers' side --- */
 
 static int enqueue(struct sqlite_database *database, struct write_request *request,
                    struct error *err)
@@ -91,8 +90,7 @@ int writer_write(struct sql *sql, sql_work work, void *context, struct error *er
     return status;
 }
 
-/* --- checkpoints -------------------------------------------------------------------------------
- */
+/* --- checkpoints --- */
 
 static int wal_grew(void *context, sqlite3 *handle, const char *schema, int pages)
 {
@@ -130,8 +128,7 @@ static void checkpoint(struct sqlite_database *database)
     database->wal_pages_checkpoint = database->wal_pages + WAL_PAGES_CHECKPOINT;
 }
 
-/* --- one transaction ---------------------------------------------------------------------------
- */
+/* --- one transaction --- */
 
 /* The next request, or NULL: at once when not `waiting`; otherwise when closing and nothing is
  * left. Uses an idle moment for a checkpoint. */
@@ -314,8 +311,7 @@ static void *writer_main(void *argument)
     return NULL;
 }
 
-/* --- starting and stopping ---------------------------------------------------------------------
- */
+/* --- starting and stopping --- */
 
 int writer_start(struct sqlite_database *database, struct error *err)
 {
