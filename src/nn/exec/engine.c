@@ -203,6 +203,7 @@ int engine_create(const struct graph *graph, const struct engine_options *option
         return error_set(err, STATUS_NO_MEMORY, "no memory for an engine");
     engine->batch_max = options->batch_max;
     engine->source.lanes = blocked_lanes();
+    engine->source.nhwc = isa_includes(dnnl_cpu_isa_avx2);
     engine->source.precision = options->precision;
     if (options->precision == PRECISION_AUTO)
         engine->source.precision = precision_bf16_native() ? PRECISION_BF16 : PRECISION_FP32;

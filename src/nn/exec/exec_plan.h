@@ -78,6 +78,7 @@ struct exec_source {
     enum precision precision; /* PRECISION_FP32 or PRECISION_BF16 */
     struct pointwise kernels;
     int lanes; /* of the blocked layout: 16 with AVX-512, else 8 */
+    bool nhwc; /* whether f32 NHWC may be used: oneDNN 2.6's SSE4.1 kernels crash on odd channels */
 };
 
 struct exec_plan {

@@ -60,7 +60,8 @@ int lowering_layouts(const struct lowering *l, enum layout out[LAYOUT_COUNT])
     if (l->source->precision == PRECISION_BF16)
         out[count++] = LAYOUT_NHWC_BF16;
     out[count++] = LAYOUT_BLOCKED;
-    out[count++] = LAYOUT_NHWC;
+    if (l->source->nhwc)
+        out[count++] = LAYOUT_NHWC;
     out[count++] = LAYOUT_PLAIN;
     return count;
 }
