@@ -41,17 +41,19 @@ struct events {
     struct event_stream *first;
     uint64_t last_serial;
     int count;
+    struct loop *loop;
     int watch_fd;
     bool closed;
 };
 
-int events_create(int watch_fd, struct events **out, struct error *err)
+int events_create(struct loop *loop, int watch_fd, struct events **out, struct error *err)
 {
     struct events *events = calloc(1, sizeof *events);
 
     if (events == NULL)
         return error_set(err, STATUS_NO_MEMORY, "no memory for event streams");
     pthread_mutex_init(&events->mutex, NULL);
+    events->loop = loop;
     events->watch_fd = watch_fd;
     *out = events;
     return STATUS_OK;
@@ -170,7 +172,7 @@ static void wake(struct event_stream *stream)
     if (!stream->suspended)
         return;
     stream->suspended = false;
-    MHD_resume_connection(stream->connection);
+    loop_resume(stream->events->loop, stream->connection);
 }
 
 /* A connection that waits for room in the socket would not look at `gone` until the client reads.

@@ -7,12 +7,14 @@
 #include <stdint.h>
 
 #include "http/http.h"
+#include "http/loop.h"
 
 struct events;
 
-/* `watch_fd` is an epoll instance that reports hang-ups of the streams' sockets, with the stream's
- * serial number (1 and up) in data.u64; its owner then calls events_hang_up. */
-int events_create(int watch_fd, struct events **out, struct error *err);
+/* `loop` resumes the streams' connections. `watch_fd` is an epoll instance that reports hang-ups of
+ * the streams' sockets, with the stream's serial number (1 and up) in data.u64; its owner then
+ * calls events_hang_up. */
+int events_create(struct loop *loop, int watch_fd, struct events **out, struct error *err);
 void events_free(struct events *events); /* all streams must be finished */
 int events_count(struct events *events);
 

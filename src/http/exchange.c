@@ -248,7 +248,7 @@ static void suspend(struct exchange *exchange, enum suspension why)
 static void resume(struct exchange *exchange)
 {
     exchange->suspension = RUNNING;
-    MHD_resume_connection(exchange->connection);
+    loop_resume(exchange->server->loop, exchange->connection);
 }
 
 /* The pipe's reader has made room. On the worker. */

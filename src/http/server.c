@@ -1,8 +1,8 @@
 /* The HTTP server: see server.h. Starting and stopping; what happens to a request is in exchange.c.
  *
- * Threads: one or two event threads of libmicrohttpd do all reading and writing; http_threads
- * workers run handlers; the minder (minder.h) watches sockets at rest. Stopping goes the way of the
- * work: no new connections, streams end, running requests finish, workers leave, event threads. */
+ * Threads: one event thread (loop.h) does all reading and writing; http_threads workers run
+ * handlers; the minder (minder.h) watches sockets at rest. Stopping goes the way of the work: no
+ * new connections, streams end, running requests finish, workers leave, then the event thread. */
 #include "http/server.h"
 
 #include <arpa/inet.h>
@@ -130,6 +130,7 @@ static void on_connection(void *context, struct MHD_Connection *handle, void **s
         return;
     }
     metric_add(server->connections, -1);
+    loop_run_again(server->loop);
     if (connection != NULL && connection->linger)
         minder_linger(
             server->minder,
@@ -153,27 +154,34 @@ static void on_library_log(void *context, const char *format, va_list arguments)
 static int start_library(struct server *server, struct error *err)
 {
     const struct config *config = server->config;
-    const unsigned flags =
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
-    /* A pool of one is refused by the library; without the option there is one event thread. */
-    const unsigned event_threads = sysconf(_SC_NPROCESSORS_ONLN) >= 4 ? 2 : 0;
+    const unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
 
     server->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, exchange_handle, server,                            //
         MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,                         //
         MHD_OPTION_LISTEN_SOCKET, server->listen_fd,                              //
-        MHD_OPTION_THREAD_POOL_SIZE, event_threads,                               //
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)config->connections_max,           //
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)config->request_timeout_seconds, //
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,            //
         MHD_OPTION_STRICT_FOR_CLIENT, 1,                                          //
+        MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,                                     //
         MHD_OPTION_URI_LOG_CALLBACK, exchange_begin, server,                      //
         MHD_OPTION_NOTIFY_COMPLETED, exchange_complete, server,                   //
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,                      //
         MHD_OPTION_END);
+    server->listen_fd = -1; /* the library's, also when it failed, and the loop's at the end */
     if (server->daemon == NULL)
         return error_set_errno(err, errno, "cannot start the HTTP server");
-    return STATUS_OK;
+    return loop_start(server->loop, server->daemon, err);
+}
+
+static void stop_library(struct server *server)
+{
+    if (server->loop != NULL)
+        loop_stop(server->loop);
+    if (server->daemon != NULL)
+        MHD_stop_daemon(server->daemon);
+    loop_free(server->loop);
 }
 
 /* --- Workers */
@@ -279,7 +287,9 @@ static int set_up(struct server *server, const struct route_table *tables, int t
     if (status == STATUS_OK)
         status = minder_create(on_hang_up, on_tick, &server->minder, err);
     if (status == STATUS_OK)
-        status = events_create(minder_watch_fd(server->minder), &server->events, err);
+        status = loop_create(&server->loop, err);
+    if (status == STATUS_OK)
+        status = events_create(server->loop, minder_watch_fd(server->minder), &server->events, err);
     if (status == STATUS_OK)
         status = start_listening(server, err);
     return status;
@@ -287,6 +297,7 @@ static int set_up(struct server *server, const struct route_table *tables, int t
 
 static void free_server(struct server *server)
 {
+    stop_library(server);
     join_workers(server);
     minder_free(server->minder);
     remove_metrics(server);
@@ -381,11 +392,7 @@ void server_stop(struct server *server, int64_t grace_ms)
     if (server == NULL)
         return;
     atomic_store(&server->stopping, true);
-    const MHD_socket listener = MHD_quiesce_daemon(server->daemon);
-    if (listener != MHD_INVALID_SOCKET) {
-        close(listener);
-        server->listen_fd = -1;
-    }
+    loop_stop_accepting(server->loop);
     events_close_all(server->events);
     wait_until_idle(server, grace_ms);
 
@@ -396,6 +403,5 @@ void server_stop(struct server *server, int64_t grace_ms)
     exchange_abort_all(server);
     join_workers(server);
     wait_until_idle(server, LAST_ANSWERS_MS);
-    MHD_stop_daemon(server->daemon);
     free_server(server);
 }

@@ -11,6 +11,7 @@
 #include "base/queue.h"
 #include "http/access.h"
 #include "http/events.h"
+#include "http/loop.h"
 #include "http/minder.h"
 #include "http/request.h"
 #include "http/response.h"
@@ -28,7 +29,8 @@ struct server {
     struct events *events;
     struct queue *work; /* of struct exchange */
     struct MHD_Daemon *daemon;
-    int listen_fd, port;
+    struct loop *loop;
+    int listen_fd, port; /* listen_fd is -1 once the daemon has it */
     pthread_t *workers;
     int worker_count;
     atomic_size_t bodies_size; /* bytes of all bodies held in memory */
