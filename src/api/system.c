@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "api/query.h"
 #include "base/clock.h"
+#include "flow/message.h"
 
 enum { LIVE_PENDING_MAX = 256 * 1024, BROWSE_MAX = 1000 };
 
@@ -185,7 +186,15 @@ static json_t *json_or_text(const char *text)
     if (text == NULL)
         return json_null();
     json_t *value = json_loads(text, JSON_DECODE_ANY, NULL);
-    return value != NULL ? value : json_string(text);
+    if (value == NULL)
+        value = json_string(text);
+    char *copy = value == NULL ? strdup(text) : NULL;
+    if (copy != NULL) {
+        text_clean(copy); /* not even UTF-8 */
+        value = json_string(copy);
+        free(copy);
+    }
+    return value != NULL ? value : json_null();
 }
 
 static json_t *message_as_json(const struct bus_message *message)
@@ -243,7 +252,7 @@ static void handle_events(struct request *request, struct response *response, vo
 {
     static const char text[] = "SELECT event_type, event_data AS event_data_json, severity, "
                                "created_at, service_name FROM system_events "
-                               "ORDER BY created_at DESC LIMIT $1";
+                               "ORDER BY created_at DESC, event_id DESC LIMIT $1";
     const struct api *api = context;
     int64_t limit = 100;
     struct error err = {0};

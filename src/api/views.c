@@ -79,7 +79,7 @@ int view_recent_predictions(struct sql *sql, int64_t limit, json_t **out, struct
     static const char text[] =
         "SELECT image_id, image_path, model_name, model_version, prediction_class, confidence, "
         "inference_time_ms, created_at, original_filename, source "
-        "FROM recent_predictions ORDER BY created_at DESC LIMIT $1";
+        "FROM recent_predictions ORDER BY created_at DESC, prediction_id DESC LIMIT $1";
     json_t *rows;
 
     const int status = query_json(sql, text, SQL_PARAMS(sql_integer(limit)), &rows, err);

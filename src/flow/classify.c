@@ -97,7 +97,7 @@ static void bury(struct classify *classify, struct lane *lane, struct item *item
     struct work *work = work_create(lane, &item, 1);
     if (work == NULL)
         return; /* stays waiting; is tried, fails to load, and is buried then */
-    work->outcomes[0].dead_reason = strdup(why->message);
+    work->outcomes[0].dead_reason = classify_dead_reason(why);
     work->outcomes[0].failed = true;
     item->state = ITEM_RUNNING;
     lane->running++;
@@ -372,7 +372,7 @@ static int adopt_models(struct classify *classify, struct error *err)
         model_release(list[i]);
     }
     free(list);
-    return STATUS_OK;
+    return classify_forget_absent(classify, err);
 }
 
 static int start_threads(struct classify *classify, struct error *err)

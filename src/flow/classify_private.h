@@ -1,5 +1,6 @@
-/* What the three halves of classify share: classify.c (lanes, reading, life and death),
- * classify_run.c (compute threads) and classify_publish.c (answers into the database). */
+/* What the files of classify share: classify.c (lanes, reading, life and death), classify_run.c
+ * (compute threads), classify_publish.c (answers into the database) and classify_absent.c (models
+ * that are gone since the last start). */
 #ifndef FLOW_CLASSIFY_PRIVATE_H
 #define FLOW_CLASSIFY_PRIVATE_H
 
@@ -57,6 +58,13 @@ void *classify_publish_thread(void *argument);
 void classify_publish(struct classify *classify, struct work *work);
 struct work *work_create(struct lane *lane, struct item *const *items, int count);
 void work_free(struct work *work);
+/* Why a message becomes a dead letter, for its headers: malloc'd, UTF-8 whatever the message held;
+ * NULL when memory is out. */
+char *classify_dead_reason(const struct error *why);
+
+/* Writes off what models owe that this process does not serve: see classify_absent.c. Once, after
+ * the lanes of all models have been added. */
+int classify_forget_absent(struct classify *classify, struct error *err);
 
 /* The prediction message that tells why there is no answer. malloc'd; NULL when memory is out. */
 char *classify_error_text(const struct model *model, const struct image_message *image,

@@ -37,6 +37,14 @@ void work_free(struct work *work)
     free(work);
 }
 
+char *classify_dead_reason(const struct error *why)
+{
+    char *reason = strdup(why->message);
+    if (reason != NULL)
+        text_clean(reason);
+    return reason;
+}
+
 void classify_publish(struct classify *classify, struct work *work)
 {
     pthread_mutex_lock(&classify->lock);

@@ -163,7 +163,7 @@ static void settle_failure(struct compute *compute, struct work *work, int i, bo
     outcome->failed = true;
     outcome->text = classify_error_text(work->lane->model, &item->image, why, image_unreadable);
     if (!image_unreadable)
-        outcome->dead_reason = strdup(why->message);
+        outcome->dead_reason = classify_dead_reason(why);
 }
 
 /* Whether no attempt and no model can read this image. */

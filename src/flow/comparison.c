@@ -106,6 +106,16 @@ static int read_answers(struct sql_tx *tx, struct comparison *comparison, struct
     return more < 0 ? more : STATUS_OK;
 }
 
+/* A failure does not stand beside the answer that a replayed message brought after all. */
+static int forget_overcome(struct sql_tx *tx, const char *image_id, struct error *err)
+{
+    static const char text[] =
+        "DELETE FROM prediction_failures WHERE image_id = $1 AND EXISTS (SELECT 1 FROM predictions "
+        "AS p WHERE p.image_id = $1 AND p.model_name = prediction_failures.model_name "
+        "AND p.model_version = prediction_failures.model_version)";
+    return sql_exec(tx, text, SQL_PARAMS(sql_text(image_id)), NULL, err);
+}
+
 static int read_failures(struct sql_tx *tx, struct comparison *comparison, struct error *err)
 {
     static const char text[] = "SELECT model_name || '@' || model_version, reason "
@@ -349,7 +359,9 @@ static int write(struct sql_tx *tx, struct bus *bus, const struct comparison *co
 {
     const char *before = comparison->image.status;
     const char *after = status_after(comparison);
-    const bool was_finished = strcmp(before, "completed") == 0 || strcmp(before, "failed") == 0;
+    /* What is finished stays as it is, but for a failure that a replayed message made good. */
+    const bool was_finished = strcmp(before, "completed") == 0 ||
+                              (strcmp(before, "failed") == 0 && strcmp(after, "completed") != 0);
     int status = STATUS_OK;
 
     if (comparison->answer_count > 0)
@@ -376,6 +388,7 @@ int comparison_update(struct sql_tx *tx, struct bus *bus, const char *image_id, 
     }
     if ((status = read_image(tx, &comparison, err)) != STATUS_OK ||
         (status = read_answers(tx, &comparison, err)) != STATUS_OK ||
+        (status = forget_overcome(tx, image_id, err)) != STATUS_OK ||
         (status = read_failures(tx, &comparison, err)) != STATUS_OK ||
         (status = read_settled(tx, &comparison, err)) != STATUS_OK)
         goto done;

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/text.h"
 
 struct ingest {
     const struct config *config;
@@ -65,6 +66,8 @@ static int copy_field(char *field, size_t field_size, const char *text, const ch
     if (length >= field_size)
         return error_set(err, STATUS_INVALID, "the %s has %zu bytes; at most %zu are allowed", what,
                          length, field_size - 1);
+    if (text != NULL && !text_is_utf8(text, length))
+        return error_set(err, STATUS_INVALID, "the %s is not UTF-8", what);
     memcpy(field, text == NULL ? "" : text, length + 1);
     return STATUS_OK;
 }
@@ -162,7 +165,8 @@ static int store(struct ingest *ingest, const struct ingest_image *image,
         .text = text.data,
     };
     status = sql_write(ingest->sql, announce, &announcement, err);
-    if (status != STATUS_OK)
+    /* After a failed sync the row may be there at the next start, so its object must be too. */
+    if (status != STATUS_OK && status != STATUS_IO && status != STATUS_CLOSED)
         objects_delete(ingest->objects, message->path, NULL);
 done:
     buffer_free(&text);

@@ -14,7 +14,8 @@ struct lane *lane_create(struct model *model, struct error *err)
     }
     const struct model_package *package = model_package(model);
     lane->model = model_retain(model);
-    snprintf(lane->group, sizeof lane->group, "classify-%s@%s", package->name, package->version);
+    snprintf(lane->group, sizeof lane->group, LANE_GROUP_PREFIX "%s@%s", package->name,
+             package->version);
     return lane;
 }
 

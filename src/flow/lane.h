@@ -13,6 +13,9 @@
 #include "flow/message.h"
 #include "models/model_set.h"
 
+/* A lane's consumer group is this and NAME@VERSION. */
+#define LANE_GROUP_PREFIX "classify-"
+
 enum item_state { ITEM_WAITING, ITEM_RUNNING, ITEM_DONE };
 
 struct item {

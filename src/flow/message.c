@@ -2,10 +2,54 @@
  * message a model; read through jansson, since they may come from anywhere. */
 #include "flow/message.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
+
+/* Above this a time is nonsense, and would overflow as microseconds: a day. */
+static const double time_ms_max = 86400000.0;
+
+/* The length of the UTF-8 character at `text`, of at most `left` bytes; 0 when it is none. */
+static size_t character_size(const char *text, size_t left)
+{
+    for (size_t size = 1; size <= 4 && size <= left; size++)
+        if (text_is_utf8(text, size))
+            return size;
+    return 0;
+}
+
+void text_clean(char *text)
+{
+    size_t left = strlen(text);
+
+    while (!text_is_utf8(text, left)) {
+        size_t size = character_size(text, left);
+        if (size == 0) {
+            *text = '?';
+            size = 1;
+        }
+        text += size;
+        left -= size;
+    }
+}
+
+/* Bytes without anything to escape, but perhaps not UTF-8. */
+static void quote_plain(struct buffer *out, const char *text, size_t length)
+{
+    if (text_is_utf8(text, length)) {
+        buffer_append(out, text, length);
+        return;
+    }
+    for (size_t i = 0; i < length;) {
+        const size_t size = character_size(text + i, length - i);
+        if (size > 0)
+            buffer_append(out, text + i, size);
+        else
+            buffer_text(out, "\\ufffd");
+        i += size > 0 ? size : 1;
+    }
+}
 
 void json_quote(struct buffer *out, const char *text)
 {
@@ -14,7 +58,7 @@ void json_quote(struct buffer *out, const char *text)
         const size_t plain = strcspn(run, "\"\\\001\002\003\004\005\006\007\010\011\012\013\014\015"
                                           "\016\017\020\021\022\023\024\025\026\027\030\031\032"
                                           "\033\034\035\036\037");
-        buffer_append(out, run, plain);
+        quote_plain(out, run, plain);
         run += plain;
         if (*run == '"' || *run == '\\')
             buffer_print(out, "\\%c", *run++);
@@ -141,6 +185,8 @@ static int read_metadata(const json_t *object, struct image_message *image, stru
         (status = read_dimension(metadata, "height", &image->height, err)) != STATUS_OK ||
         (status = json_get_integer(metadata, "size", false, &image->size, err)) != STATUS_OK)
         return status;
+    if (image->size < 0)
+        return error_set(err, STATUS_INVALID, "metadata 'size' is out of range");
     return read_text(metadata, "format", false, image->format, sizeof image->format, err);
 }
 
@@ -226,7 +272,7 @@ static int read_answer(const json_t *object, struct prediction_message *message,
         return status;
     if (!(message->confidence >= 0.0 && message->confidence <= 1.0))
         return error_set(err, STATUS_INVALID, "'confidence' is not within 0 and 1");
-    if (!(message->inference_time_ms >= 0.0) || isinf(message->inference_time_ms))
+    if (!(message->inference_time_ms >= 0.0 && message->inference_time_ms <= time_ms_max))
         return error_set(err, STATUS_INVALID, "'inference_time_ms' is not a time");
     message->batch_size = batch_size >= 1 && batch_size <= 65536 ? (int)batch_size : 1;
     return read_top(object, message, err);

@@ -59,7 +59,10 @@ int image_message_read(const char *text, size_t size, struct image_message *mess
 int prediction_message_read(const char *text, size_t size, struct prediction_message *message,
                             struct error *err);
 
-/* Appends `text` as a JSON string with quotes. */
+/* Appends `text` as a JSON string with quotes; what is not UTF-8 in it becomes U+FFFD. */
 void json_quote(struct buffer *out, const char *text);
+/* Replaces bytes that are not UTF-8 by '?': for sentences that quote what a stranger sent, or were
+ * cut, before they become JSON elsewhere. */
+void text_clean(char *text);
 
 #endif

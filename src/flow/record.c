@@ -191,6 +191,7 @@ static int record_message(struct sql_tx *tx, struct batch_work *work,
     if (prediction_message_read(message->value, message->value_size, &prediction, &why) !=
         STATUS_OK) {
         work->rejected++;
+        text_clean(why.message); /* it may quote a message that is not UTF-8 */
         return bus_dead_letter_in(work->record->bus, tx, message, RECORD_GROUP, 1, why.message,
                                   err);
     }
