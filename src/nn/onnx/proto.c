@@ -286,8 +286,10 @@ int proto_node_read(struct wire message, struct proto_node *node, struct error *
     node->outputs = calloc((size_t)node->output_count + 1, sizeof *node->outputs);
     node->attributes = calloc((size_t)node->attribute_count + 1, sizeof *node->attributes);
     node->input_count = node->output_count = node->attribute_count = 0;
-    if (node->inputs == NULL || node->outputs == NULL || node->attributes == NULL)
-        status = error_set(err, STATUS_NO_MEMORY, "no memory to read a node");
+    if (node->inputs == NULL || node->outputs == NULL || node->attributes == NULL) {
+        proto_node_free(node);
+        return error_set(err, STATUS_NO_MEMORY, "no memory to read a node");
+    }
     while (status == STATUS_OK && wire_more(&message)) {
         status = wire_next(&message, &field, err);
         if (status == STATUS_OK)

@@ -39,14 +39,26 @@ int reader_add_constant(struct reader *reader, const char *name, struct tensor *
     return graph_add_value(reader->graph, name, tensor, err);
 }
 
+/* The file's names are unique, so a value that has the name already has it made up, by
+ * graph_add_node for a node that became several: the two exchange names. */
 int reader_name_value(struct reader *reader, int value, struct wire_text name, struct error *err)
 {
+    struct value *values = reader->graph->values;
+    int status = STATUS_OK;
+
     char *copy = wire_text_copy(name);
     if (copy == NULL)
         return error_set(err, STATUS_NO_MEMORY, "no memory for the names of a model");
-    const int status = graph_rename_value(reader->graph, value, copy, err);
+    const int holder = graph_find_value(reader->graph, copy);
+    if (holder < 0) {
+        status = graph_rename_value(reader->graph, value, copy, err);
+    } else {
+        char *own = values[value].name;
+        values[value].name = values[holder].name;
+        values[holder].name = own;
+    }
     free(copy);
-    return status == STATUS_EXISTS ? STATUS_OK : status;
+    return status;
 }
 
 int reader_value(struct reader *reader, int value, const struct value **out, struct error *err)

@@ -28,7 +28,7 @@ int reader_add_node(struct reader *reader, const struct proto_node *proto, struc
  * its value or a negative status; `name` may be NULL. */
 int reader_add_constant(struct reader *reader, const char *name, struct tensor *tensor,
                         struct error *err);
-/* Names a value as the file does; it keeps its own name where another value has that one. */
+/* Names a value as the file does. */
 int reader_name_value(struct reader *reader, int value, struct wire_text name, struct error *err);
 
 /* The shape and type of a value, inferring as far as the graph goes when they are not known yet. */

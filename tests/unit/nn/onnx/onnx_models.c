@@ -266,11 +266,14 @@ void assert_tensors_near(const struct tensor *a, const struct tensor *b, float t
     if (!shape_equal(&a->shape, &b->shape))
         fail_msg("%s is not %s", shape_text(&a->shape, text_a, sizeof text_a),
                  shape_text(&b->shape, text_b, sizeof text_b));
-    for (size_t i = 0; i < a->size / sizeof(float); i++) {
-        const float x = ((const float *)a->data)[i], y = ((const float *)b->data)[i];
-        if (!(fabsf(x - y) <= tolerance * (1 + fabsf(x))))
-            fail_msg("element %zu: %g is not %g", i, (double)x, (double)y);
-    }
+    const float *x = a->data, *y = b->data;
+    const size_t count = a->size / sizeof *x;
+    float largest = 0;
+    for (size_t i = 0; i < count; i++)
+        largest = fmaxf(largest, fabsf(x[i]));
+    for (size_t i = 0; i < count; i++)
+        if (!(fabsf(x[i] - y[i]) <= tolerance * largest))
+            fail_msg("element %zu: %g is not %g", i, (double)y[i], (double)x[i]);
 }
 
 int count_op(const struct graph *graph, enum op op)

@@ -47,6 +47,7 @@ void model_refused(const struct model *model, int status, const char *text);
 struct tensor *graph_run(const struct graph *graph, int64_t n);
 /* That input. */
 struct tensor *graph_sample(const struct graph *graph, int64_t n);
+/* Of the same shape, and no element further apart than `tolerance` times the largest of `a`. */
 void assert_tensors_near(const struct tensor *a, const struct tensor *b, float tolerance);
 int count_op(const struct graph *graph, enum op op);
 

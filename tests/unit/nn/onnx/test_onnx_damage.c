@@ -1,5 +1,5 @@
-/* Damaged files: whatever the bytes, reading ends with a status, without touching a byte outside
- * (the sanitizers watch) and without asking for memory out of proportion. */
+/* Damaged files and exhausted memory: whatever the bytes, reading ends with a status, without
+ * touching a byte outside and without losing memory (the sanitizers watch both). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,46 @@
 
 #include "base/rng.h"
 #include "nn/onnx/onnx.h"
+#include "nn/onnx/writer.h"
 #include "onnx_models.h"
+
+/* The linker sends every allocation through here (-Wl,--wrap). The one that brings the count down
+ * to zero fails; a negative count never does. */
+static long allocations_left = -1;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+
+static bool allocation_fails(void)
+{
+    return allocations_left >= 0 && allocations_left-- == 0;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return allocation_fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return allocation_fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    return allocation_fails() ? NULL : __real_realloc(old, size);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    return allocation_fails() ? NULL : __real_aligned_alloc(alignment, size);
+}
 
 /* A small network with every kind of message and most operators in it. */
 static void build_model(struct model *model)
@@ -164,13 +203,38 @@ static void test_several_bytes(void **state)
     model_free(&model);
 }
 
+/* Reads, and writes what was read, with the n-th allocation failing, for every n there is. */
+static void test_every_allocation(void **state)
+{
+    const struct onnx_write_options options = {.weights = DTYPE_F16};
+    struct model model;
+    long failed = 0;
+    int status;
+    (void)state;
+
+    build_model(&model);
+    do {
+        struct graph *graph = NULL;
+        struct wire_writer written = {0};
+        allocations_left = failed++;
+        status = onnx_read(model.out.bytes, model.out.size, &graph, NULL);
+        if (status == STATUS_OK)
+            status = onnx_encode(graph, &options, &written, NULL);
+        allocations_left = -1;
+        assert_true(status == STATUS_OK || status == STATUS_NO_MEMORY);
+        wire_writer_free(&written);
+        graph_free(graph);
+    } while (status != STATUS_OK);
+    assert_true(failed > 100);
+    model_free(&model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole_model_is_read),
-        cmocka_unit_test(test_every_prefix),
-        cmocka_unit_test(test_single_bytes),
-        cmocka_unit_test(test_several_bytes),
+        cmocka_unit_test(test_whole_model_is_read), cmocka_unit_test(test_every_prefix),
+        cmocka_unit_test(test_single_bytes),        cmocka_unit_test(test_several_bytes),
+        cmocka_unit_test(test_every_allocation),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,6 +21,7 @@ static struct tensor *run(struct model *model, int64_t n, const char *shape)
     model_close(model);
     struct graph *graph = model_read(model);
     struct tensor *output = graph_run(graph, n);
+    assert_string_equal(graph->values[graph->outputs[0]].name, "y");
     assert_string_equal(shape_text(&output->shape, text, sizeof text), shape);
     graph_free(graph);
     model_free(model);
