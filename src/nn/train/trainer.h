@@ -6,6 +6,7 @@
 #ifndef NN_TRAINER_H
 #define NN_TRAINER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "nn/exec/engine.h"
@@ -19,6 +20,7 @@ struct trainer_options {
     float weight_decay;       /* 5e-4; not on batch-norm scale and bias, nor on biases */
     float label_smoothing;    /* 0.1 */
     float ema_decay;          /* of the averaged weights that are exported; 0 turns averaging off */
+    uint64_t seed;            /* of dropout; with the number of the step it fixes what is dropped */
 };
 
 struct trainer;
@@ -37,6 +39,23 @@ void trainer_free(struct trainer *trainer);
  * when the loss is not finite (the weights are then unchanged). */
 int trainer_step(struct trainer *trainer, const float *input, const int32_t *labels,
                  float learning_rate, struct trainer_step_result *result, struct error *err);
+
+/* Scores n images (1 .. batch) with the running statistics and, when `averaged`, the averaged
+ * weights: logits [n, classes]. Nothing of the training state changes. */
+int trainer_evaluate(struct trainer *trainer, bool averaged, const float *input, int n,
+                     float *logits, struct error *err);
+
+/* From now on inputs are [batch, c, height, width]; the weights stay. For training at a smaller
+ * size first; the network must be convolutional up to its global pooling. What was planned for a
+ * size is kept until trainer_free. */
+int trainer_resize(struct trainer *trainer, int height, int width, struct error *err);
+
+int trainer_classes(const struct trainer *trainer);
+uint64_t trainer_steps(const struct trainer *trainer); /* taken so far, over all sessions */
+bool trainer_bf16(const struct trainer *trainer);      /* what PRECISION_AUTO became */
+/* One line a layer: kind, name, output, what computes it. malloc'd, the caller frees; NULL when out
+ * of memory. */
+char *trainer_text(const struct trainer *trainer);
 
 /* The current weights (averaged ones when ema_decay > 0 and `averaged`), with running statistics,
  * as a graph the caller owns. */
