@@ -1,6 +1,6 @@
-/* ONNX files (onnx.ai), the part that image classifiers use: opsets 7 to 21 are read, opset 17 at IR
- * version 8 is written. The protobuf wire format is handled here directly: wire.h has the format,
- * proto.h the messages, reader.h and writer.h lead into the two directions. */
+/* ONNX files (onnx.ai), the part that image classifiers use: opsets 7 to 21 are read, opset 17 at
+ * IR version 8 is written. The protobuf wire format is handled here directly: wire.h has the
+ * format, proto.h the messages, reader.h and writer.h lead into the two directions. */
 #ifndef NN_ONNX_H
 #define NN_ONNX_H
 
