@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "flow/classify_private.h"
 
-enum { RETRY_FIRST_MS = 200, SESSIONS_MAX = 64 };
+enum { RETRY_FIRST_MS = 200, RETRY_DOUBLINGS_MAX = 8, SESSIONS_MAX = 64 };
 
 /* A compute thread's own state: its sessions, one a model, and room for a batch. */
 struct compute {
@@ -146,31 +146,35 @@ static char *answer_text(const struct model *model, const struct image_message *
 }
 
 /* An image that could not be read or run: again later, or, when that is hopeless, an answer that
- * says so. */
+ * says so. A picture that this model alone cannot take (STATUS_INVALID) is hopeless too, but other
+ * models may answer. */
 static void settle_failure(struct compute *compute, struct work *work, int i, bool image_unreadable,
                            const struct error *why)
 {
     struct item *item = work->items[i];
     struct outcome *outcome = &work->outcomes[i];
+    const bool hopeless = image_unreadable || why->code == STATUS_INVALID;
 
     item->attempts++;
-    if (!image_unreadable && item->attempts < compute->classify->config->attempts_max) {
+    if (!hopeless && item->attempts < compute->classify->config->attempts_max) {
+        const int doublings =
+            item->attempts < RETRY_DOUBLINGS_MAX ? item->attempts : RETRY_DOUBLINGS_MAX;
         outcome->again = true;
         outcome->retry_at_ns =
-            clock_monotonic_ns() + ((int64_t)RETRY_FIRST_MS << item->attempts) * 1000000;
+            clock_monotonic_ns() + ((int64_t)RETRY_FIRST_MS << doublings) * 1000000;
         return;
     }
     outcome->failed = true;
     outcome->text = classify_error_text(work->lane->model, &item->image, why, image_unreadable);
-    if (!image_unreadable)
+    if (!hopeless)
         outcome->dead_reason = classify_dead_reason(why);
 }
 
 /* Whether no attempt and no model can read this image. */
 static bool is_image_fault(int status)
 {
-    return status == STATUS_CORRUPT || status == STATUS_UNSUPPORTED || status == STATUS_INVALID ||
-           status == STATUS_TOO_LARGE || status == STATUS_NOT_FOUND;
+    return status == STATUS_CORRUPT || status == STATUS_UNSUPPORTED || status == STATUS_TOO_LARGE ||
+           status == STATUS_NOT_FOUND;
 }
 
 /* --- Running
@@ -243,6 +247,20 @@ static void run_batch(struct compute *compute, struct work *work, struct tensor_
                 model, image, compute->probabilities + (size_t)i * (size_t)classes, time_ms, ready);
         else
             settle_failure(compute, work, order[i], false, &why);
+    }
+}
+
+/* An item without an answer of any kind is one that memory was out for: it must not count as done.
+ */
+static void retry_unanswered(struct work *work)
+{
+    for (int i = 0; i < work->count; i++) {
+        struct outcome *outcome = &work->outcomes[i];
+        if (outcome->again || outcome->text != NULL)
+            continue;
+        free(outcome->dead_reason);
+        *outcome =
+            (struct outcome){.again = true, .retry_at_ns = clock_monotonic_ns() + 1000000000};
     }
 }
 
@@ -347,6 +365,7 @@ void *classify_compute_thread(void *argument)
 
     for (struct work *work; (work = next_work(&compute)) != NULL;) {
         process(&compute, work);
+        retry_unanswered(work);
         classify_publish(compute.classify, work);
     }
     while (compute.session_count > 0)

@@ -237,8 +237,12 @@ struct load {
     int wanted_count;
     struct tensor_ref *tensors[WANTED_MAX];
     int tensor_count;
+    int own_status; /* of the caller's own tensor, once the image is decoded */
+    struct error own_error;
 };
 
+/* Fails only when the image cannot be had at all. A description that does not fit this picture
+ * leaves its tensor out, and is told of when it is the caller's. */
 static int load_image(const struct tensors *tensors, const struct image_message *message,
                       struct load *load, struct error *err)
 {
@@ -258,9 +262,11 @@ static int load_image(const struct tensors *tensors, const struct image_message 
         preprocess_widen_target(&load->wanted[i], &target);
     status = image_decode(bytes, size, &limits, &target, &image, err);
     for (int i = 0; status == STATUS_OK && i < load->wanted_count; i++) {
-        status = make_tensor(&load->wanted[i], image, &load->tensors[i], err);
-        if (status == STATUS_OK)
-            load->tensor_count++;
+        const int made = make_tensor(&load->wanted[i], image, &load->tensors[load->tensor_count],
+                                     i == 0 ? &load->own_error : NULL);
+        load->tensor_count += made == STATUS_OK;
+        if (i == 0)
+            load->own_status = made;
     }
     image_release(image);
     free(bytes);
@@ -285,7 +291,7 @@ static void choose_wanted(const struct tensors *tensors, const struct preprocess
 }
 
 /* Loads one image outside the lock and leaves its entry READY, or gone after a failure that may
- * pass. */
+ * pass. A failure of the caller's own tensor alone is not the entry's. */
 static int load_entry(struct tensors *tensors, struct entry *entry,
                       const struct preprocess *preprocess, const struct image_message *message,
                       struct error *err)
@@ -310,9 +316,10 @@ static int load_entry(struct tensors *tensors, struct entry *entry,
     else
         drop(tensors, entry);
     pthread_cond_broadcast(&tensors->loaded);
-    if (status != STATUS_OK && err != NULL)
-        *err = why;
-    return status;
+    if (status == STATUS_OK && load.own_status == STATUS_OK)
+        return STATUS_OK;
+    *err = status != STATUS_OK ? why : load.own_error;
+    return err->code;
 }
 
 /* --- Getting

@@ -28,8 +28,9 @@ int tensors_wanted(struct tensors *tensors, const struct preprocess *list, int c
 
 /* Fills refs[i] with the tensor of images[i], decoding those that are not there. Several threads
  * that want the same images share the work. statuses[i] is 0 or why there is none (with errors[i]):
- * STATUS_CORRUPT and kin are the image's own fault, STATUS_NOT_FOUND a missing object, others may
- * pass. Each filled ref is dropped with tensor_release. */
+ * STATUS_CORRUPT, _UNSUPPORTED and _TOO_LARGE are the image's own fault, STATUS_NOT_FOUND a missing
+ * object, STATUS_INVALID a picture (or a key) this preprocess cannot take; others may pass. Each
+ * filled ref is dropped with tensor_release. */
 void tensors_get(struct tensors *tensors, const struct preprocess *preprocess,
                  const struct image_message *const *images, int count, struct tensor_ref **refs,
                  int *statuses, struct error *errors);
