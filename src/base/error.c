@@ -40,6 +40,15 @@ static enum status status_from_errno(int errno_value)
     }
 }
 
+/* Adds ": reason" behind the first `length` bytes of the message, cut where there is no more room.
+ */
+static void append_reason(struct error *err, size_t length, const char *reason)
+{
+    const size_t room = sizeof err->message - length;
+    const int written = snprintf(err->message + length, room, ": %s", reason);
+    (void)written; /* what does not fit is left out, on purpose */
+}
+
 int error_set_errno(struct error *err, int errno_value, const char *format, ...)
 {
     const enum status code = status_from_errno(errno_value);
@@ -54,7 +63,7 @@ int error_set_errno(struct error *err, int errno_value, const char *format, ...)
         /* The GNU strerror_r returns the text, which may or may not be in the buffer. */
         const char *text = strerror_r(errno_value, reason, sizeof reason);
         if (length >= 0 && (size_t)length < sizeof err->message)
-            snprintf(err->message + length, sizeof err->message - (size_t)length, ": %s", text);
+            append_reason(err, (size_t)length, text);
     }
     return code;
 }
@@ -71,7 +80,7 @@ int error_wrap(struct error *err, const char *format, ...)
     int length = vsnprintf(err->message, sizeof err->message, format, arguments);
     va_end(arguments);
     if (length >= 0 && (size_t)length < sizeof err->message)
-        snprintf(err->message + length, sizeof err->message - (size_t)length, ": %s", inner);
+        append_reason(err, (size_t)length, inner);
     return err->code;
 }
 

@@ -8,6 +8,7 @@
 #include "nn/graph/tensor.h"
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
@@ -98,9 +99,11 @@ __attribute__((target("avx,f16c"))) static size_t f32_to_f16_wide(const float *s
     return i;
 }
 
+/* Asked of the processor itself: not every compiler's __builtin_cpu_supports knows f16c. */
 static bool has_f16c(void)
 {
-    return __builtin_cpu_supports("avx") && __builtin_cpu_supports("f16c");
+    unsigned a, b, c, d;
+    return __builtin_cpu_supports("avx") && __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C) != 0;
 }
 #else
 static size_t f16_to_f32_wide(const uint16_t *source, float *target, size_t count)

@@ -192,7 +192,8 @@ static int infer_gather(const struct graph *graph, const struct node *node, stru
     return STATUS_OK;
 }
 
-/* Dimensions of a shape by kind: how many are open, and the product of those that are not. */
+/* Dimensions of a shape by kind: how many are open, and the product of those that are not; -1 when
+ * that is more than any tensor has. */
 static int64_t known_product(const struct shape *shape, int *open)
 {
     int64_t product = 1;
@@ -201,8 +202,9 @@ static int64_t known_product(const struct shape *shape, int *open)
     for (int i = 0; i < shape->rank; i++) {
         if (shape->dims[i] == DIM_ANY)
             (*open)++;
-        else
-            product *= shape->dims[i];
+        else if (product >= 0 && (__builtin_mul_overflow(product, shape->dims[i], &product) ||
+                                  product > SHAPE_ELEMENTS_MAX))
+            product = -1;
     }
     return product;
 }
@@ -253,9 +255,9 @@ static int infer_reshape(const struct graph *graph, const struct node *node,
         out->dims[0] = DIM_ANY;
         open_out = 1;
     }
-    bool fits = open_in == open_out && known_in == known_out;
+    bool fits = open_in == open_out && known_in == known_out && known_in >= 0;
     if (rest >= 0 && open_in >= open_out) {
-        fits = known_out > 0 && known_in % known_out == 0;
+        fits = known_out > 0 && known_in >= 0 && known_in % known_out == 0;
         if (fits) /* the -1 takes the batch, unless that has its own place already */
             out->dims[rest] = open_in > open_out ? DIM_ANY : known_in / known_out;
     }
