@@ -3,8 +3,9 @@
  * in the database (embedded) and Kafka.
  *
  * Embedded: a topic is rows of `bus_messages`(topic, partition, message_offset, key, value,
- * headers, created_at); a group is a row of `bus_offsets`(group, topic, partition, next_offset).
- * One partition. Waiting consumers sleep on a condition that commits signal; nothing polls. */
+ * headers, created_at); a group is a row of `bus_offsets`(consumer_group, topic, partition,
+ * next_offset). One partition. Waiting consumers sleep on a condition that commits signal; nothing
+ * polls. */
 #ifndef DATA_BUS_H
 #define DATA_BUS_H
 
@@ -28,7 +29,7 @@ struct bus_message {
     const char *value; /* NUL-terminated, value_size bytes */
     size_t value_size;
     const char *headers; /* a JSON object's text; NULL when none */
-    int attempts;        /* earlier deliveries that were answered with bus_retry */
+    int attempts;        /* earlier deliveries, where the engine counts them; else 0 */
 };
 
 /* A batch owns its messages' memory. */
@@ -52,7 +53,8 @@ enum bus_start { BUS_FROM_OLDEST, BUS_FROM_NEWEST };
 
 /* Joins a group, which starts where it left off, or at `start` when it is new; the starting point
  * of a new group is durable when this returns. `group` NULL: a private tail that keeps no offset
- * (live feeds). */
+ * (live feeds). STATUS_EXISTS when the group already has a consumer of that topic (embedded: one a
+ * group). */
 int bus_subscribe(struct bus *bus, const char *group, const char *topic, enum bus_start start,
                   struct bus_consumer **out, struct error *err);
 void bus_consumer_close(struct bus_consumer *consumer);
@@ -80,7 +82,7 @@ int bus_dead_letter_in(struct bus *bus, struct sql_tx *tx, const struct bus_mess
 int bus_replay(struct bus *bus, const char *topic, int64_t offset_first, int64_t offset_last,
                int64_t *count, struct error *err);
 
-/* Drops the group's offset (a model was removed). */
+/* Drops the group's offsets (a model was removed). STATUS_BUSY while it has a consumer. */
 int bus_group_remove(struct bus *bus, const char *group, struct error *err);
 /* Messages of `topic` that the slowest group has not committed; cheap (kept in memory). */
 int64_t bus_backlog(struct bus *bus, const char *topic);

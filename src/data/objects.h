@@ -13,7 +13,9 @@
 
 struct objects;
 
-/* <data_dir>/objects/<key>. Opening removes temporary files that a crash left. */
+/* <data_dir>/objects/<key>. Opening removes temporary files that a crash left; STATUS_BUSY when
+ * another process has the folder open. After a sync that failed, puts are refused (STATUS_CLOSED).
+ */
 int objects_open_folder(const struct config *config, struct metrics *metrics, struct objects **out,
                         struct error *err);
 void objects_close(struct objects *objects);
@@ -29,7 +31,7 @@ int objects_get(struct objects *objects, const char *key, size_t size_max, uint8
 int objects_delete(struct objects *objects, const char *key,
                    struct error *err); /* absent is success */
 /* Calls visit(key, size, modified, context) for every key with that prefix; stops when it returns
- * non-zero. */
+ * non-zero, which is no error. In no particular order. */
 int objects_visit(struct objects *objects, const char *prefix,
                   int (*visit)(const char *key, uint64_t size, int64_t modified_us, void *context),
                   void *context, struct error *err);

@@ -8,8 +8,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/file.h"
-#include "data/sql.h"
+#include "data/sql_sqlite.h"
 
 static struct fixture fixture;
 static struct sql *database;
@@ -390,6 +391,35 @@ static void test_more_readers_than_connections(void **state)
     assert_int_equal(number_of("SELECT COUNT(*) FROM things"), 4 * 100 * 3);
 }
 
+/* A read that takes too long would keep the log from being started over. */
+static void test_a_read_ends_at_its_deadline(void **state)
+{
+    static const char endless[] = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+                                  "SELECT COUNT(*) FROM n";
+    struct sqlite_connection *connection;
+    struct sql_rows *rows;
+    struct sqlite_tx tx;
+    struct error err = {0};
+    char path[128];
+    (void)state;
+    snprintf(path, sizeof path, "%s/ocelli.db", fixture.folder);
+    assert_ok(sqlite_connect(path, true, &connection, &err), &err);
+    assert_ok(sqlite_control(connection, "BEGIN", &err), &err);
+    sqlite_tx_init(&tx, connection, false);
+    connection->deadline_ns = clock_monotonic_ns() + 20000000;
+    assert_int_equal(sqlite_exec(&tx.base, endless, SQL_NO_PARAMS, NULL, &err), STATUS_TIMEOUT);
+    /* Also when each step is short. */
+    connection->deadline_ns = 0;
+    assert_ok(sqlite_query(&tx.base, "SELECT 1 UNION ALL SELECT 2", SQL_NO_PARAMS, &rows, &err),
+              &err);
+    assert_int_equal(sqlite_rows_next(rows, &err), 1);
+    connection->deadline_ns = 1;
+    assert_int_equal(sqlite_rows_next(rows, &err), STATUS_TIMEOUT);
+    sqlite_rows_free(rows);
+    sqlite_tx_free(&tx);
+    sqlite_disconnect(connection);
+}
+
 /* --- files --- */
 
 static void test_reopening(void **state)
@@ -470,6 +500,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_hooks_run_once_after_success_only, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_read_is_one_snapshot, setup, teardown),
         cmocka_unit_test_setup_teardown(test_more_readers_than_connections, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_read_ends_at_its_deadline, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reopening, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_process_a_folder, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_log_is_bounded, setup, teardown),
