@@ -2,7 +2,7 @@
  *
  * A stream with nothing to send has its connection suspended, so that it costs memory but no thread
  * and no polling; a sender appends to its pending bytes and resumes the connection. A suspended
- * connection does not notice that its client left, hence the watch on the socket's hang-up.
+ * connection does not notice that its client left; the loop does, and says so.
  *
  * Locks: the list's before a stream's, never the other way round; on_close runs without either. */
 #include "http/events.h"
@@ -10,7 +10,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -20,7 +19,6 @@ static const int64_t silence_max_ns = 15 * (int64_t)1000000000;
 struct event_stream {
     struct event_stream *next, *previous;
     struct events *events;
-    uint64_t serial;
     void (*on_close)(struct event_stream *stream, void *context);
     void *context;
     size_t pending_max;
@@ -39,14 +37,12 @@ struct event_stream {
 struct events {
     pthread_mutex_t mutex;
     struct event_stream *first;
-    uint64_t last_serial;
     int count;
     struct loop *loop;
-    int watch_fd;
     bool closed;
 };
 
-int events_create(struct loop *loop, int watch_fd, struct events **out, struct error *err)
+int events_create(struct loop *loop, struct events **out, struct error *err)
 {
     struct events *events = calloc(1, sizeof *events);
 
@@ -54,7 +50,6 @@ int events_create(struct loop *loop, int watch_fd, struct events **out, struct e
         return error_set(err, STATUS_NO_MEMORY, "no memory for event streams");
     pthread_mutex_init(&events->mutex, NULL);
     events->loop = loop;
-    events->watch_fd = watch_fd;
     *out = events;
     return STATUS_OK;
 }
@@ -79,7 +74,6 @@ int events_count(struct events *events)
 
 static void link_stream(struct events *events, struct event_stream *stream)
 {
-    stream->serial = ++events->last_serial;
     stream->next = events->first;
     if (events->first != NULL)
         events->first->previous = stream;
@@ -131,15 +125,10 @@ int event_stream_create(struct events *events, size_t pending_max,
 void event_stream_attach(struct event_stream *stream, struct MHD_Connection *connection,
                          int socket_fd)
 {
-    struct epoll_event watch = {.events = EPOLLRDHUP | EPOLLONESHOT};
-
     pthread_mutex_lock(&stream->mutex);
     stream->connection = connection;
     stream->socket_fd = socket_fd;
     pthread_mutex_unlock(&stream->mutex);
-    watch.data.u64 = stream->serial;
-    /* Without the watch a lost client is noticed at the next failed write: later, but noticed. */
-    epoll_ctl(stream->events->watch_fd, EPOLL_CTL_ADD, socket_fd, &watch);
 }
 
 void event_stream_finish(struct event_stream *stream)
@@ -152,8 +141,6 @@ void event_stream_finish(struct event_stream *stream)
     /* From here on only senders that on_close has not reached yet can know the stream. */
     pthread_mutex_lock(&stream->mutex);
     stream->gone = true;
-    if (stream->socket_fd >= 0)
-        epoll_ctl(events->watch_fd, EPOLL_CTL_DEL, stream->socket_fd, NULL);
     stream->socket_fd = -1;
     stream->suspended = false;
     pthread_mutex_unlock(&stream->mutex);
@@ -280,6 +267,13 @@ ssize_t event_stream_read(void *context, uint64_t position, char *bytes, size_t 
     return result;
 }
 
+void event_stream_hang_up(struct event_stream *stream)
+{
+    pthread_mutex_lock(&stream->mutex);
+    drop(stream);
+    pthread_mutex_unlock(&stream->mutex);
+}
+
 /* --- For the server */
 
 void events_tick(struct events *events, int64_t now_ns)
@@ -292,20 +286,6 @@ void events_tick(struct events *events, int64_t now_ns)
             wake(stream);
         }
         pthread_mutex_unlock(&stream->mutex);
-    }
-    pthread_mutex_unlock(&events->mutex);
-}
-
-void events_hang_up(struct events *events, uint64_t serial)
-{
-    pthread_mutex_lock(&events->mutex);
-    for (struct event_stream *stream = events->first; stream != NULL; stream = stream->next) {
-        if (stream->serial != serial)
-            continue;
-        pthread_mutex_lock(&stream->mutex);
-        drop(stream);
-        pthread_mutex_unlock(&stream->mutex);
-        break;
     }
     pthread_mutex_unlock(&events->mutex);
 }

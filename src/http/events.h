@@ -11,10 +11,8 @@
 
 struct events;
 
-/* `loop` resumes the streams' connections. `watch_fd` is an epoll instance that reports hang-ups of
- * the streams' sockets, with the stream's serial number (1 and up) in data.u64; its owner then
- * calls events_hang_up. */
-int events_create(struct loop *loop, int watch_fd, struct events **out, struct error *err);
+/* `loop` resumes the streams' connections. */
+int events_create(struct loop *loop, struct events **out, struct error *err);
 void events_free(struct events *events); /* all streams must be finished */
 int events_count(struct events *events);
 
@@ -30,9 +28,11 @@ ssize_t event_stream_read(void *stream, uint64_t position, char *bytes, size_t s
 /* Its connection is done with it: runs on_close and frees it. */
 void event_stream_finish(struct event_stream *stream);
 
+/* Its client is gone: the connection is to end. */
+void event_stream_hang_up(struct event_stream *stream);
+
 /* Sends a comment on every stream silent for 15 s. */
 void events_tick(struct events *events, int64_t now_ns);
-void events_hang_up(struct events *events, uint64_t serial);
 /* No more streams; those there are end once they have sent what is pending. */
 void events_close_all(struct events *events);
 

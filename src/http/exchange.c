@@ -123,6 +123,14 @@ void *exchange_begin(void *context, const char *uri, struct MHD_Connection *conn
     return exchange;
 }
 
+static void drop_body(struct exchange *exchange)
+{
+    atomic_fetch_sub(&exchange->server->bodies_size, exchange->body_capacity);
+    free(exchange->request.body);
+    exchange->request.body = NULL;
+    exchange->request.body_size = exchange->body_capacity = 0;
+}
+
 static void let_go(struct exchange *exchange)
 {
     struct server *server = exchange->server;
@@ -134,7 +142,7 @@ static void let_go(struct exchange *exchange)
     if (exchange->reply != NULL)
         MHD_destroy_response(exchange->reply);
     response_clear(&exchange->response);
-    atomic_fetch_sub(&server->bodies_size, exchange->body_capacity);
+    drop_body(exchange);
     request_free(&exchange->request);
     pthread_mutex_destroy(&exchange->mutex);
     free(exchange);
@@ -157,8 +165,10 @@ void exchange_complete(void *context, struct MHD_Connection *connection, void **
         body_pipe_break(exchange->request.pipe, STATUS_CORRUPT,
                         "the client went away in the middle of the body");
     /* A stream must not outlive its connection, even while the worker still holds the exchange. */
-    if (exchange->queued)
+    if (exchange->queued) {
+        exchange->client->stream = NULL;
         response_clear(&exchange->response);
+    }
     let_go(exchange);
 }
 
@@ -184,6 +194,7 @@ static void refuse(struct exchange *exchange, int http_status, const struct erro
         response_header(&exchange->response, "Retry-After", "1");
     if (reason != NULL)
         count_refusal(exchange->server, reason);
+    drop_body(exchange);
     build_reply(exchange);
 }
 
@@ -208,6 +219,16 @@ static void observe(const struct exchange *exchange)
               seconds * 1e3, exchange->id);
 }
 
+static void attach_stream(struct exchange *exchange)
+{
+    struct connection *client = exchange->client;
+
+    client->stream = exchange->response.stream;
+    event_stream_attach(client->stream, exchange->connection, client->watched.fd);
+    if (client->watched.ended) /* while the handler ran */
+        event_stream_hang_up(client->stream);
+}
+
 /* Hands the answer to the library; MHD_NO closes the connection. */
 static enum MHD_Result queue_reply(struct exchange *exchange)
 {
@@ -219,10 +240,7 @@ static enum MHD_Result queue_reply(struct exchange *exchange)
     if (reply == NULL)
         return MHD_NO;
     if (exchange->response.kind == BODY_EVENTS)
-        event_stream_attach(
-            exchange->response.stream, exchange->connection,
-            MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD)
-                ->connect_fd);
+        attach_stream(exchange);
     observe(exchange);
     const enum MHD_Result result =
         MHD_queue_response(exchange->connection, (unsigned)exchange->response.status, reply);

@@ -113,6 +113,21 @@ static void copy_address(const struct sockaddr *address, char *text, size_t text
     }
 }
 
+static void connection_started(struct server *server, struct MHD_Connection *handle,
+                               void **socket_context)
+{
+    struct connection *connection = calloc(1, sizeof *connection);
+
+    metric_add(server->connections, 1);
+    *socket_context = connection;
+    if (connection == NULL) /* its requests will be refused */
+        return;
+    copy_address(MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr,
+                 connection->client, sizeof connection->client);
+    loop_watch(server->loop, &connection->watched,
+               MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd);
+}
+
 static void on_connection(void *context, struct MHD_Connection *handle, void **socket_context,
                           enum MHD_ConnectionNotificationCode what)
 {
@@ -120,23 +135,28 @@ static void on_connection(void *context, struct MHD_Connection *handle, void **s
     struct connection *connection = *socket_context;
 
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-        metric_add(server->connections, 1);
-        connection = calloc(1, sizeof *connection);
-        *socket_context = connection;
-        if (connection != NULL) /* or else its requests are refused */
-            copy_address(
-                MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr,
-                connection->client, sizeof connection->client);
+        connection_started(server, handle, socket_context);
         return;
     }
     metric_add(server->connections, -1);
-    loop_run_again(server->loop);
-    if (connection != NULL && connection->linger)
-        minder_linger(
-            server->minder,
-            MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd);
+    if (connection != NULL)
+        loop_unwatch(server->loop, &connection->watched, connection->linger);
     free(connection);
     *socket_context = NULL;
+}
+
+static void on_hang_up(void *context, struct watched *watched)
+{
+    struct connection *connection = (struct connection *)watched;
+
+    (void)context;
+    if (connection->stream != NULL)
+        event_stream_hang_up(connection->stream);
+}
+
+static void on_tick(void *context, int64_t now_ns)
+{
+    events_tick(((struct server *)context)->events, now_ns);
 }
 
 static void on_library_log(void *context, const char *format, va_list arguments)
@@ -226,16 +246,6 @@ static void join_workers(struct server *server)
 
 /* --- Starting */
 
-static void on_hang_up(void *context, uint64_t serial)
-{
-    events_hang_up(((struct server *)context)->events, serial);
-}
-
-static void on_tick(void *context)
-{
-    events_tick(((struct server *)context)->events, clock_monotonic_ns());
-}
-
 static double count_streams(void *context)
 {
     return events_count(context);
@@ -244,6 +254,11 @@ static double count_streams(void *context)
 static double count_waiting(void *context)
 {
     return (double)queue_size(context);
+}
+
+static double read_bodies_size(void *context)
+{
+    return (double)atomic_load(&((struct server *)context)->bodies_size);
 }
 
 static int add_metrics(struct server *server, struct error *err)
@@ -265,6 +280,9 @@ static int add_metrics(struct server *server, struct error *err)
                            count_streams, server->events);
     metrics_gauge_function(metrics, "ocelli_http_queue_requests", "Requests waiting for a worker.",
                            "", count_waiting, server->work);
+    metrics_gauge_function(metrics, "ocelli_http_bodies_bytes",
+                           "Memory of the request bodies being received.", "", read_bodies_size,
+                           server);
     return STATUS_OK;
 }
 
@@ -272,6 +290,7 @@ static void remove_metrics(struct server *server)
 {
     metrics_gauge_function(server->metrics, "ocelli_http_event_streams", "", "", NULL, NULL);
     metrics_gauge_function(server->metrics, "ocelli_http_queue_requests", "", "", NULL, NULL);
+    metrics_gauge_function(server->metrics, "ocelli_http_bodies_bytes", "", "", NULL, NULL);
 }
 
 /* All that needs no thread and no client yet; whatever fails, free_server undoes. */
@@ -279,17 +298,16 @@ static int set_up(struct server *server, const struct route_table *tables, int t
                   struct error *err)
 {
     const struct config *config = server->config;
+    const struct loop_calls calls = {on_hang_up, on_tick, server};
 
     int status = router_create(tables, table_count, &server->router, err);
     if (status == STATUS_OK)
         status =
             access_create(config->api_key, config->rate_limit_per_minute, &server->access, err);
     if (status == STATUS_OK)
-        status = minder_create(on_hang_up, on_tick, &server->minder, err);
+        status = loop_create(&calls, &server->loop, err);
     if (status == STATUS_OK)
-        status = loop_create(&server->loop, err);
-    if (status == STATUS_OK)
-        status = events_create(server->loop, minder_watch_fd(server->minder), &server->events, err);
+        status = events_create(server->loop, &server->events, err);
     if (status == STATUS_OK)
         status = start_listening(server, err);
     return status;
@@ -299,7 +317,6 @@ static void free_server(struct server *server)
 {
     stop_library(server);
     join_workers(server);
-    minder_free(server->minder);
     remove_metrics(server);
     if (server->listen_fd >= 0)
         close(server->listen_fd);
@@ -348,8 +365,6 @@ int server_start(const struct config *config, struct metrics *metrics,
         status = start_workers(server, err);
     if (status == STATUS_OK)
         status = add_metrics(server, err);
-    if (status == STATUS_OK)
-        status = minder_start(server->minder, server, err);
     if (status == STATUS_OK)
         status = start_library(server, err);
     if (status != STATUS_OK) {

@@ -12,7 +12,6 @@
 #include "http/access.h"
 #include "http/events.h"
 #include "http/loop.h"
-#include "http/minder.h"
 #include "http/request.h"
 #include "http/response.h"
 #include "http/router.h"
@@ -25,7 +24,6 @@ struct server {
     struct metric **durations; /* by the route's number */
     struct router *router;
     struct access *access;
-    struct minder *minder;
     struct events *events;
     struct queue *work; /* of struct exchange */
     struct MHD_Daemon *daemon;
@@ -45,8 +43,10 @@ struct server {
 
 /* What the server keeps of a connection. */
 struct connection {
+    struct watched watched; /* first, so that it is this struct's address */
     char client[INET6_ADDRSTRLEN];
-    bool linger; /* it was answered before its request was read */
+    struct event_stream *stream; /* while its answer is one */
+    bool linger;                 /* it was answered before its request was read */
 };
 
 /* --- exchange.c: what the HTTP library calls; `server` is its context */
