@@ -203,8 +203,9 @@ int live_subscribe(struct live *live, int64_t after_id,
     subscription->context = context;
     pthread_mutex_lock(&live->lock);
     const int64_t oldest = live->last_id < RING_SIZE ? 1 : live->last_id - RING_SIZE + 1;
-    if (after_id > 0)
-        for (int64_t id = after_id + 1 > oldest ? after_id + 1 : oldest; id <= live->last_id; id++)
+    /* An id past the newest is of an earlier process, or made up. */
+    if (after_id > 0 && after_id < live->last_id)
+        for (int64_t id = after_id < oldest ? oldest : after_id + 1; id <= live->last_id; id++)
             deliver(context, &live->ring[id % RING_SIZE]);
     subscription->next = live->subscriptions;
     live->subscriptions = subscription;

@@ -155,6 +155,9 @@ static void resumes_after_an_id(void **state)
     live_unsubscribe(fixture->live, all);
     live_unsubscribe(fixture->live, some);
     live_unsubscribe(fixture->live, later);
+    later = subscribe(fixture, INT64_MAX, &third);
+    assert_int_equal(log_count(&third), 0);
+    live_unsubscribe(fixture->live, later);
     live_unsubscribe(fixture->live, now);
 }
 
