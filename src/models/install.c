@@ -86,6 +86,16 @@ void install_labels_free(char **labels, int count)
 
 /* --- Installing */
 
+/* The sentence without the hidden folder's name at its beginning, which would say nothing to
+ * anybody. */
+static const char *without_folder(const char *sentence, const char *folder)
+{
+    const size_t length = strlen(folder);
+    if (strncmp(sentence, folder, length) != 0)
+        return sentence;
+    return sentence + length + strspn(sentence + length, ":/ ");
+}
+
 /* Whether the package in `folder` could be served. In fp32: whether bf16 will do is for the set. */
 static int try_package(const char *folder, struct error *err)
 {
@@ -98,7 +108,7 @@ static int try_package(const char *folder, struct error *err)
     if (model_state(model) == MODEL_LOADING)
         model_compile(model, &options);
     if (model_state(model) == MODEL_FAILED)
-        status = error_set(err, STATUS_INVALID, "%s", model_failure(model));
+        status = error_set(err, STATUS_INVALID, "%s", without_folder(model_failure(model), folder));
     model_release(model);
     return status;
 }

@@ -251,16 +251,18 @@ static struct model *take_unchecked(struct model_set *set)
     return found;
 }
 
-/* Checks one model; STATUS_NOT_FOUND when none is owed a check. */
-static int check_one(struct model_set *set, struct error *err)
+/* Checks one model; STATUS_NOT_FOUND when none is owed a check. `aloud`: into the log, for want of
+ * somebody who asked. */
+static int check_one(struct model_set *set, bool aloud, struct error *err)
 {
     struct model *model = take_unchecked(set);
     if (model == NULL)
         return STATUS_NOT_FOUND;
     const int status = model_check_precision(model, &set->options, &set->stopping, err);
     if (status == STATUS_OK) {
-        log_info("models", "%s runs in %s", model_package(model)->name,
-                 model_precision_note(model));
+        if (aloud)
+            log_info("models", "%s runs in %s", model_package(model)->name,
+                     model_precision_note(model));
         pthread_mutex_lock(&set->scan_lock);
         if (model_state(model) == MODEL_ACTIVE)
             model_set_tell(set, model);
@@ -278,7 +280,7 @@ int model_set_check_precision(struct model_set *set, struct error *err)
 {
     int status;
     do
-        status = check_one(set, err);
+        status = check_one(set, false, err);
     while (status == STATUS_OK);
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
@@ -306,7 +308,7 @@ static void *watching_thread(void *argument)
     setpriority(PRIO_PROCESS, (id_t)gettid(), WATCH_NICENESS);
     while (!atomic_load(&set->stopping)) {
         /* One check, then a look, so that a new package waits for one check at most. */
-        if (check_one(set, &err) == STATUS_NOT_FOUND)
+        if (check_one(set, true, &err) == STATUS_NOT_FOUND)
             wait_for_work(set, clock_monotonic_ns() + set->scan_seconds * 1000000000);
         if (atomic_load(&set->stopping))
             break;
