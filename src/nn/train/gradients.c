@@ -72,8 +72,11 @@ static int place_layer(struct tape *tape, struct layer *layer, struct error *err
     status = place_input(tape, layer, 1, err);
     if (status == STATUS_OK)
         status = place_input(tape, layer, 0, err);
-    if (status == STATUS_OK && layer->accumulate[0]) {
-        status = take_block(tape, flow_size(tape, layer->inputs[0]), &layer->scratch_block, err);
+    size_t scratch = layer->scratch_size;
+    if (layer->accumulate[0] && scratch < flow_size(tape, layer->inputs[0]))
+        scratch = flow_size(tape, layer->inputs[0]);
+    if (status == STATUS_OK && scratch > 0) {
+        status = take_block(tape, scratch, &layer->scratch_block, err);
         if (status == STATUS_OK)
             tape->blocks[layer->scratch_block].holders--;
     }

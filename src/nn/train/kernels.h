@@ -41,8 +41,8 @@ struct pool_pass {
     bool count_include_pad;
 };
 
-/* A depthwise convolution's geometry, dilation 1. */
-struct depthwise_pass {
+/* A convolution's geometry, dilation 1. */
+struct window_pass {
     int channels;
     int input[2], output[2];
     int kernel[2], stride[2], pad[2];
@@ -94,8 +94,14 @@ struct kernels {
                           void *dx, bool accumulate);
 
     /* One image: adds to gradient[kh*kw][channels], f32. */
-    void (*depthwise_weights)(const struct depthwise_pass *pass, const void *x, const void *dy,
+    void (*depthwise_weights)(const struct window_pass *pass, const void *x, const void *dy,
                               float *gradient);
+
+    /* One image: x[h][w][c] -> y[oh][ow][kh][kw][c], every output's window in a row, zeros where it
+     * sticks out; and back, adding up what each pixel was copied to. */
+    void (*columns)(const struct window_pass *pass, const void *x, void *y);
+    void (*columns_backward)(const struct window_pass *pass, const void *dy, void *dx,
+                             bool accumulate);
 
     /* f32 [c][pixels] <-> elements [pixels][c], one image. */
     void (*from_planes)(const float *planes, void *y, int64_t pixels, int channels);

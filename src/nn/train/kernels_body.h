@@ -133,21 +133,28 @@ INLINE void NAME(put_or_add)(NAME(element) * to, vec value, int lanes, bool accu
 
 /* ---- batch norm ---------------------------------------------------------------------------- */
 
+INLINE void NAME(statistics_block)(const NAME(element) * x, int rows, int channels,
+                                   const float *pivot, float *sum, float *square, int c, int lanes)
+{
+    vec shift = channels_load(pivot + c, lanes);
+    vec total = channels_load(sum + c, lanes), total_square = channels_load(square + c, lanes);
+    for (int r = 0; r < rows; r++) {
+        vec value = NAME(get)(x + (int64_t)r * channels + c, lanes) - shift;
+        total += value;
+        total_square += value * value;
+    }
+    channels_store(sum + c, total, lanes);
+    channels_store(square + c, total_square, lanes);
+}
+
 INLINE void NAME(statistics_tile)(const NAME(element) * x, int rows, int channels,
                                   const float *pivot, float *sum, float *square)
 {
-    for (int c = 0; c < channels; c += LANES) {
-        int lanes = lanes_at(c, channels);
-        vec shift = channels_load(pivot + c, lanes);
-        vec total = channels_load(sum + c, lanes), total_square = channels_load(square + c, lanes);
-        for (int r = 0; r < rows; r++) {
-            vec value = NAME(get)(x + (int64_t)r * channels + c, lanes) - shift;
-            total += value;
-            total_square += value * value;
-        }
-        channels_store(sum + c, total, lanes);
-        channels_store(square + c, total_square, lanes);
-    }
+    int c = 0;
+    for (; c + LANES <= channels; c += LANES)
+        NAME(statistics_block)(x, rows, channels, pivot, sum, square, c, LANES);
+    if (c < channels)
+        NAME(statistics_block)(x, rows, channels, pivot, sum, square, c, channels - c);
 }
 
 static void NAME(norm_statistics)(const void *data, int64_t rows, int channels, const float *pivot,
@@ -160,26 +167,33 @@ static void NAME(norm_statistics)(const void *data, int64_t rows, int channels, 
         NAME(statistics_tile)(x + r * channels, tile_at(r, rows), channels, pivot, sum, square);
 }
 
-INLINE void NAME(norm_forward_tile)(const struct norm_pass *pass, int64_t row, int rows,
-                                    enum activation activation, bool residual)
+INLINE void NAME(norm_forward_block)(const struct norm_pass *pass, int64_t row, int rows,
+                                     enum activation activation, bool residual, int c, int lanes)
 {
     int channels = pass->channels;
     const NAME(element) *x = (const NAME(element) *)pass->x + row * channels;
     const NAME(element) *add =
         (const NAME(element) *)pass->residual + (residual ? row * channels : 0);
     NAME(element) *y = (NAME(element) *)pass->y + row * channels;
-    for (int c = 0; c < channels; c += LANES) {
-        int lanes = lanes_at(c, channels);
-        vec scale = channels_load(pass->scale + c, lanes);
-        vec shift = channels_load(pass->shift + c, lanes);
-        for (int r = 0; r < rows; r++) {
-            int64_t at = (int64_t)r * channels + c;
-            vec z = NAME(get)(x + at, lanes) * scale + shift;
-            if (residual)
-                z += NAME(get)(add + at, lanes);
-            NAME(put)(y + at, act(z, activation, pass->low, pass->high), lanes);
-        }
+    vec scale = channels_load(pass->scale + c, lanes);
+    vec shift = channels_load(pass->shift + c, lanes);
+    for (int r = 0; r < rows; r++) {
+        int64_t at = (int64_t)r * channels + c;
+        vec z = NAME(get)(x + at, lanes) * scale + shift;
+        if (residual)
+            z += NAME(get)(add + at, lanes);
+        NAME(put)(y + at, act(z, activation, pass->low, pass->high), lanes);
     }
+}
+
+INLINE void NAME(norm_forward_tile)(const struct norm_pass *pass, int64_t row, int rows,
+                                    enum activation activation, bool residual)
+{
+    int c = 0;
+    for (; c + LANES <= pass->channels; c += LANES)
+        NAME(norm_forward_block)(pass, row, rows, activation, residual, c, LANES);
+    if (c < pass->channels)
+        NAME(norm_forward_block)(pass, row, rows, activation, residual, c, pass->channels - c);
 }
 
 static void NAME(norm_forward)(const struct norm_pass *pass, int64_t begin, int64_t end)
@@ -201,36 +215,45 @@ static void NAME(norm_forward)(const struct norm_pass *pass, int64_t begin, int6
 
 /* With a residual the point z is not x*scale + shift, but RELU and CLIP can be undone from y; dz
  * then replaces dy, where it is at once the residual's gradient and what norm_backward reads. */
-INLINE void NAME(norm_reduce_tile)(const struct norm_pass *pass, int64_t row, int rows,
-                                   enum activation activation, bool residual, float *sum_dz,
-                                   float *sum_dz_x)
+INLINE void NAME(norm_reduce_block)(const struct norm_pass *pass, int64_t row, int rows,
+                                    enum activation activation, bool residual, float *sum_dz,
+                                    float *sum_dz_x, int c, int lanes)
 {
     int channels = pass->channels;
     const NAME(element) *x = (const NAME(element) *)pass->x + row * channels;
     const NAME(element) *y = (const NAME(element) *)pass->y + row * channels;
     NAME(element) *dy = (NAME(element) *)pass->dy + row * channels;
-    for (int c = 0; c < channels; c += LANES) {
-        int lanes = lanes_at(c, channels);
-        vec scale = channels_load(pass->scale + c, lanes);
-        vec shift = channels_load(pass->shift + c, lanes);
-        vec mean = channels_load(pass->mean + c, lanes);
-        vec total = channels_load(sum_dz + c, lanes), total_x = channels_load(sum_dz_x + c, lanes);
-        for (int r = 0; r < rows; r++) {
-            int64_t at = (int64_t)r * channels + c;
-            vec value = NAME(get)(x + at, lanes);
-            vec dz = NAME(get)(dy + at, lanes);
-            if (activation != ACTIVATION_NONE) {
-                vec z = residual ? NAME(get)(y + at, lanes) : value * scale + shift;
-                dz = act_backward(z, dz, activation, pass->low, pass->high);
-                if (residual)
-                    NAME(put)(dy + at, dz, lanes);
-            }
-            total += dz;
-            total_x += dz * (value - mean);
+    vec scale = channels_load(pass->scale + c, lanes);
+    vec shift = channels_load(pass->shift + c, lanes);
+    vec mean = channels_load(pass->mean + c, lanes);
+    vec total = channels_load(sum_dz + c, lanes), total_x = channels_load(sum_dz_x + c, lanes);
+    for (int r = 0; r < rows; r++) {
+        int64_t at = (int64_t)r * channels + c;
+        vec value = NAME(get)(x + at, lanes);
+        vec dz = NAME(get)(dy + at, lanes);
+        if (activation != ACTIVATION_NONE) {
+            vec z = residual ? NAME(get)(y + at, lanes) : value * scale + shift;
+            dz = act_backward(z, dz, activation, pass->low, pass->high);
+            if (residual)
+                NAME(put)(dy + at, dz, lanes);
         }
-        channels_store(sum_dz + c, total, lanes);
-        channels_store(sum_dz_x + c, total_x, lanes);
+        total += dz;
+        total_x += dz * (value - mean);
     }
+    channels_store(sum_dz + c, total, lanes);
+    channels_store(sum_dz_x + c, total_x, lanes);
+}
+
+INLINE void NAME(norm_reduce_tile)(const struct norm_pass *pass, int64_t row, int rows,
+                                   enum activation activation, bool residual, float *sum_dz,
+                                   float *sum_dz_x)
+{
+    int c = 0;
+    for (; c + LANES <= pass->channels; c += LANES)
+        NAME(norm_reduce_block)(pass, row, rows, activation, residual, sum_dz, sum_dz_x, c, LANES);
+    if (c < pass->channels)
+        NAME(norm_reduce_block)
+        (pass, row, rows, activation, residual, sum_dz, sum_dz_x, c, pass->channels - c);
 }
 
 static void NAME(norm_reduce)(const struct norm_pass *pass, int64_t begin, int64_t end,
@@ -244,40 +267,47 @@ static void NAME(norm_reduce)(const struct norm_pass *pass, int64_t begin, int64
         if (pass->residual != NULL) {                                                              \
             for (; r < end; r += TILE)                                                             \
                 NAME(norm_reduce_tile)                                                             \
-                (pass, r, tile_at(r, end), activation, true, sum_dz, sum_dz_x);                    \
+            (pass, r, tile_at(r, end), activation, true, sum_dz, sum_dz_x);                        \
         } else {                                                                                   \
             for (; r < end; r += TILE)                                                             \
                 NAME(norm_reduce_tile)                                                             \
-                (pass, r, tile_at(r, end), activation, false, sum_dz, sum_dz_x);                   \
+            (pass, r, tile_at(r, end), activation, false, sum_dz, sum_dz_x);                       \
         }                                                                                          \
     } while (0)
     WITH_ACTIVATION(pass->activation, CALL)
 #undef CALL
 }
 
-INLINE void NAME(norm_backward_tile)(const struct norm_pass *pass, int64_t row, int rows,
-                                     enum activation activation)
+INLINE void NAME(norm_backward_block)(const struct norm_pass *pass, int64_t row, int rows,
+                                      enum activation activation, int c, int lanes)
 {
     int channels = pass->channels;
     const NAME(element) *x = (const NAME(element) *)pass->x + row * channels;
     const NAME(element) *dy = (const NAME(element) *)pass->dy + row * channels;
     NAME(element) *dx = (NAME(element) *)pass->dx + row * channels;
-    for (int c = 0; c < channels; c += LANES) {
-        int lanes = lanes_at(c, channels);
-        vec scale = channels_load(pass->scale + c, lanes);
-        vec shift = channels_load(pass->shift + c, lanes);
-        vec slope = channels_load(pass->slope + c, lanes);
-        vec curve = channels_load(pass->curve + c, lanes);
-        vec offset = channels_load(pass->offset + c, lanes);
-        for (int r = 0; r < rows; r++) {
-            int64_t at = (int64_t)r * channels + c;
-            vec value = NAME(get)(x + at, lanes);
-            vec dz = act_backward(value * scale + shift, NAME(get)(dy + at, lanes), activation,
-                                  pass->low, pass->high);
-            NAME(put_or_add)
-            (dx + at, slope * dz + (curve * value + offset), lanes, pass->accumulate);
-        }
+    vec scale = channels_load(pass->scale + c, lanes);
+    vec shift = channels_load(pass->shift + c, lanes);
+    vec slope = channels_load(pass->slope + c, lanes);
+    vec curve = channels_load(pass->curve + c, lanes);
+    vec offset = channels_load(pass->offset + c, lanes);
+    for (int r = 0; r < rows; r++) {
+        int64_t at = (int64_t)r * channels + c;
+        vec value = NAME(get)(x + at, lanes);
+        vec dz = act_backward(value * scale + shift, NAME(get)(dy + at, lanes), activation,
+                              pass->low, pass->high);
+        NAME(put_or_add)
+        (dx + at, slope * dz + (curve * value + offset), lanes, pass->accumulate);
     }
+}
+
+INLINE void NAME(norm_backward_tile)(const struct norm_pass *pass, int64_t row, int rows,
+                                     enum activation activation)
+{
+    int c = 0;
+    for (; c + LANES <= pass->channels; c += LANES)
+        NAME(norm_backward_block)(pass, row, rows, activation, c, LANES);
+    if (c < pass->channels)
+        NAME(norm_backward_block)(pass, row, rows, activation, c, pass->channels - c);
 }
 
 static void NAME(norm_backward)(const struct norm_pass *pass, int64_t begin, int64_t end)
@@ -547,7 +577,7 @@ static void NAME(pool_backward)(const struct pool_pass *pass, const void *dy, co
 
 /* One output row against one input row, for one kernel row of `width` weights whose sums stay in
  * registers. */
-INLINE void NAME(depthwise_row)(const struct depthwise_pass *pass, const NAME(element) * x,
+INLINE void NAME(depthwise_row)(const struct window_pass *pass, const NAME(element) * x,
                                 const NAME(element) * dy, int width, int lanes, vec *sums)
 {
     int channels = pass->channels, stride = pass->stride[1], pad = pass->pad[1];
@@ -568,7 +598,7 @@ INLINE void NAME(depthwise_row)(const struct depthwise_pass *pass, const NAME(el
     }
 }
 
-INLINE void NAME(depthwise_kernel_row)(const struct depthwise_pass *pass, const NAME(element) * x,
+INLINE void NAME(depthwise_kernel_row)(const struct window_pass *pass, const NAME(element) * x,
                                        const NAME(element) * dy, int ky, int width, int lanes,
                                        float *gradient)
 {
@@ -589,7 +619,7 @@ INLINE void NAME(depthwise_kernel_row)(const struct depthwise_pass *pass, const 
     }
 }
 
-static void NAME(depthwise_weights)(const struct depthwise_pass *pass, const void *from,
+static void NAME(depthwise_weights)(const struct window_pass *pass, const void *from,
                                     const void *gradient_from, float *gradient)
 {
     const NAME(element) *x = from, *dy = gradient_from;
@@ -605,6 +635,68 @@ static void NAME(depthwise_weights)(const struct depthwise_pass *pass, const voi
             (pass, x + c, dy + c, ky, pass->kernel[1], lanes, gradient + c);
         }
     }
+}
+
+/* ---- convolutions as products of matrices -------------------------------------------------- */
+
+static void NAME(columns)(const struct window_pass *pass, const void *from, void *to)
+{
+    const NAME(element) *x = from;
+    NAME(element) *y = to;
+    const size_t row = (size_t)pass->channels;
+    for (int oy = 0; oy < pass->output[0]; oy++)
+        for (int ox = 0; ox < pass->output[1]; ox++)
+            for (int ky = 0; ky < pass->kernel[0]; ky++)
+                for (int kx = 0; kx < pass->kernel[1]; kx++, y += row) {
+                    int iy = oy * pass->stride[0] - pass->pad[0] + ky;
+                    int ix = ox * pass->stride[1] - pass->pad[1] + kx;
+                    if (iy < 0 || iy >= pass->input[0] || ix < 0 || ix >= pass->input[1])
+                        memset(y, 0, row * sizeof *y);
+                    else
+                        memcpy(y, x + ((size_t)iy * (size_t)pass->input[1] + (size_t)ix) * row,
+                               row * sizeof *y);
+                }
+}
+
+/* Which output saw input `at` through kernel position `k`; -1 when none did. */
+INLINE int NAME(output_of)(int at, int k, int pad, int stride, int count)
+{
+    int start = at + pad - k;
+    return start < 0 || start % stride != 0 || start / stride >= count ? -1 : start / stride;
+}
+
+INLINE void NAME(columns_backward_at)(const struct window_pass *pass, const NAME(element) * dy,
+                                      int iy, int ix, NAME(element) * dx, bool accumulate)
+{
+    const int height = pass->kernel[0], width = pass->kernel[1], channels = pass->channels;
+    const NAME(element) * rows[64];
+    int count = 0;
+
+    for (int ky = 0; ky < height; ky++)
+        for (int kx = 0; kx < width; kx++) {
+            int oy = NAME(output_of)(iy, ky, pass->pad[0], pass->stride[0], pass->output[0]);
+            int ox = NAME(output_of)(ix, kx, pass->pad[1], pass->stride[1], pass->output[1]);
+            if (oy >= 0 && ox >= 0)
+                rows[count++] =
+                    dy + (((int64_t)oy * pass->output[1] + ox) * height * width + ky * width + kx) *
+                             channels;
+        }
+    for (int c = 0; c < channels; c += LANES) {
+        int lanes = lanes_at(c, channels);
+        vec total = {0};
+        for (int i = 0; i < count; i++)
+            total += NAME(get)(rows[i] + c, lanes);
+        NAME(put_or_add)(dx + c, total, lanes, accumulate);
+    }
+}
+
+static void NAME(columns_backward)(const struct window_pass *pass, const void *dy, void *to,
+                                   bool accumulate)
+{
+    NAME(element) *dx = to;
+    for (int iy = 0; iy < pass->input[0]; iy++)
+        for (int ix = 0; ix < pass->input[1]; ix++, dx += pass->channels)
+            NAME(columns_backward_at)(pass, dy, iy, ix, dx, accumulate);
 }
 
 /* ---- in and out ---------------------------------------------------------------------------- */
@@ -675,6 +767,8 @@ static const struct kernels NAME(table) = {
     .pool = NAME(pool),
     .pool_backward = NAME(pool_backward),
     .depthwise_weights = NAME(depthwise_weights),
+    .columns = NAME(columns),
+    .columns_backward = NAME(columns_backward),
     .from_planes = NAME(from_planes),
     .to_planes = NAME(to_planes),
     .sgd = NAME(sgd),

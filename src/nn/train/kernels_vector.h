@@ -36,6 +36,35 @@ INLINE vec vec_select(ivec condition, vec yes, vec no)
     return (vec)(((ivec)yes & condition) | ((ivec)no & ~condition));
 }
 
+#if KERNELS_AVX512
+INLINE vec vec_max(vec a, vec b)
+{
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+}
+
+INLINE vec vec_min(vec a, vec b)
+{
+    return (vec)_mm512_min_ps((__m512)a, (__m512)b);
+}
+
+/* 1/(1 + e^-x), to about 3e-6 of its value: e^-x = 2^n * 2^f with f in [-1/2, 1/2], the latter by
+ * the first terms of its series, and one Newton step on the approximate reciprocal. */
+INLINE vec vec_sigmoid(vec x)
+{
+    vec t = vec_min(x * -1.44269504f, vec_of(120.0f));
+    vec n = (vec)_mm512_roundscale_ps((__m512)t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    vec f = t - n;
+    vec p = vec_of(1.3333558e-3f);
+    p = p * f + 9.6181291e-3f;
+    p = p * f + 5.5504109e-2f;
+    p = p * f + 2.4022651e-1f;
+    p = p * f + 6.9314718e-1f;
+    p = p * f + 1.0f;
+    vec d = (vec)_mm512_scalef_ps((__m512)p, (__m512)n) + 1.0f;
+    vec y = (vec)_mm512_rcp14_ps((__m512)d);
+    return y * (2.0f - d * y);
+}
+#else
 INLINE vec vec_max(vec a, vec b)
 {
     return vec_select(a > b, a, b);
@@ -71,6 +100,7 @@ INLINE vec vec_sigmoid(vec x)
 {
     return 1.0f / (1.0f + vec_exp(-x));
 }
+#endif
 #endif
 
 #if KERNELS_BF16

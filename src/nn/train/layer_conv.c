@@ -2,6 +2,11 @@
  *
  * oneDNN is free to choose how weights lie; the trained fp32 ones stay row-major, and are reordered
  * (and rounded to bf16) into a copy for the forward and one for the backward pass after each step.
+ * On small maps oneDNN computes an image at a time, and passes over all weights for a few pixels.
+ * There all windows of the batch are laid out in rows ("columns", Chellapilla et al., "High
+ * Performance Convolutional Neural Networks for Document Processing", 2006), and a 1x1 convolution
+ * of one long image of them takes its place; a 1x1 convolution needs no copy for that.
+ *
  * Where oneDNN has only its slow path for the weight gradient of a depthwise convolution (5x5
  * ones), the kernel of our own does it. */
 #include <stdio.h>
@@ -35,8 +40,14 @@ struct conv {
     int memory_count;
     void *buffers[BUFFERS_MAX]; /* weights as oneDNN wants them */
     int buffer_count;
-    bool own_gradient; /* kernels->depthwise_weights */
-    struct depthwise_pass depthwise;
+    bool own_gradient;           /* kernels->depthwise_weights */
+    struct window_pass geometry; /* as in the graph; `window` may be that of what replaces it */
+    enum {
+        LOWERING_NONE,
+        LOWERING_LONG,    /* the batch as one image */
+        LOWERING_COLUMNS, /* and its windows as channels */
+    } lowering;
+    void *columns;  /* of the forward pass, kept for the weights' gradient */
     float *partial; /* [threads][kh*kw][c] */
 };
 
@@ -164,14 +175,6 @@ static void use_own_gradient(const struct layer *layer, struct conv *conv)
         window->dilation[0] != 0 || window->dilation[1] != 0 || !depthwise_is_slow(conv))
         return;
     conv->own_gradient = true;
-    conv->depthwise = (struct depthwise_pass){
-        .channels = x->c,
-        .input = {x->h, x->w},
-        .output = {y->h, y->w},
-        .kernel = {(int)window->kernel[0], (int)window->kernel[1]},
-        .stride = {(int)window->stride[0], (int)window->stride[1]},
-        .pad = {(int)window->pad_before[0], (int)window->pad_before[1]},
-    };
 }
 
 static int bind_forward(struct tape *tape, struct layer *layer, struct conv *conv,
@@ -203,7 +206,8 @@ static int bind_data(struct tape *tape, struct layer *layer, struct conv *conv, 
                      struct error *err)
 {
     onednn_desc_ref wanted = onednn_train_query(conv->data.desc, dnnl_query_weights_md);
-    void *to = layer->accumulate[0] ? layer->scratch : layer->inputs[0]->gradient;
+    bool aside = layer->accumulate[0] || conv->lowering == LOWERING_COLUMNS;
+    void *to = aside ? layer->scratch : layer->inputs[0]->gradient;
     dnnl_memory_t weights, received;
     int status = memory_own(tape, conv, wanted, &weights, err);
     if (status == STATUS_OK)
@@ -257,15 +261,26 @@ static int bind_own_gradient(struct tape *tape, struct conv *conv, struct error 
     return status;
 }
 
+static int bind_columns(struct conv *conv, struct error *err)
+{
+    if (conv->lowering != LOWERING_COLUMNS)
+        return STATUS_OK;
+    return memory_create(dnnl_memory_desc_get_size(ONEDNN_REF(conv->source_desc)), &conv->columns,
+                         err);
+}
+
 static int conv_bind(struct tape *tape, struct layer *layer, struct error *err)
 {
     struct conv *conv = layer->state;
     struct store *store = tape->store;
     dnnl_memory_t source, sent;
     onednn_desc_ref master = ONEDNN_REF(conv->master_desc);
-    int status =
-        memory_at(tape, conv, ONEDNN_REF(conv->source_desc), layer->inputs[0]->data, &source, err);
+    int status = bind_columns(conv, err);
 
+    if (status == STATUS_OK)
+        status = memory_at(tape, conv, ONEDNN_REF(conv->source_desc),
+                           conv->columns != NULL ? conv->columns : layer->inputs[0]->data, &source,
+                           err);
     if (status == STATUS_OK)
         status = memory_at(tape, conv, ONEDNN_REF(conv->destination_desc), layer->output->gradient,
                            &sent, err);
@@ -305,9 +320,34 @@ static int conv_refresh(struct tape *tape, struct layer *layer, struct error *er
     return status;
 }
 
+static void make_columns(struct tape *tape, const struct layer *layer, const struct conv *conv)
+{
+    const struct flow *x = layer->inputs[0];
+    size_t from = flow_size(tape, x) / (size_t)x->n;
+    size_t to = dnnl_memory_desc_get_size(ONEDNN_REF(conv->source_desc)) / (size_t)x->n;
+#pragma omp parallel for num_threads(tape->threads) if (tape->threads > 1) schedule(static)
+    for (int64_t i = 0; i < x->n; i++)
+        tape->kernels->columns(&conv->geometry, (const char *)x->data + (size_t)i * from,
+                               (char *)conv->columns + (size_t)i * to);
+}
+
+static void gather_columns(struct tape *tape, const struct layer *layer, const struct conv *conv)
+{
+    const struct flow *x = layer->inputs[0];
+    size_t to = flow_size(tape, x) / (size_t)x->n;
+    size_t from = dnnl_memory_desc_get_size(ONEDNN_REF(conv->source_desc)) / (size_t)x->n;
+#pragma omp parallel for num_threads(tape->threads) if (tape->threads > 1) schedule(static)
+    for (int64_t i = 0; i < x->n; i++)
+        tape->kernels->columns_backward(&conv->geometry,
+                                        (const char *)layer->scratch + (size_t)i * from,
+                                        (char *)x->gradient + (size_t)i * to, layer->accumulate[0]);
+}
+
 static int conv_forward(struct tape *tape, struct layer *layer, struct error *err)
 {
     const struct conv *conv = layer->state;
+    if (conv->lowering == LOWERING_COLUMNS)
+        make_columns(tape, layer, conv);
     return call_run(tape, &conv->forward, layer->name, err);
 }
 
@@ -325,7 +365,7 @@ static void own_gradient(struct tape *tape, const struct layer *layer, const str
         struct span span = span_of(x->n, t, tape->threads);
         for (int64_t i = span.begin; i < span.end; i++)
             tape->kernels->depthwise_weights(
-                &conv->depthwise, (const char *)x->data + (size_t)i * x_image,
+                &conv->geometry, (const char *)x->data + (size_t)i * x_image,
                 (const char *)y->gradient + (size_t)i * y_image, conv->partial + t * count);
     }
     for (int64_t c = 0; c < x->c; c++)
@@ -352,7 +392,11 @@ static int conv_backward(struct tape *tape, struct layer *layer, struct error *e
     }
     if (status == STATUS_OK && x->needs_gradient)
         status = call_run(tape, &conv->data, layer->name, err);
-    if (status == STATUS_OK && x->needs_gradient && layer->accumulate[0])
+    if (status != STATUS_OK || !x->needs_gradient)
+        return status;
+    if (conv->lowering == LOWERING_COLUMNS)
+        gather_columns(tape, layer, conv);
+    else if (layer->accumulate[0])
         tape->kernels->add(layer->scratch, x->gradient, x->gradient, flow_rows(x) * x->c);
     return status;
 }
@@ -360,7 +404,9 @@ static int conv_backward(struct tape *tape, struct layer *layer, struct error *e
 static void conv_describe(const struct layer *layer, char *text, size_t size)
 {
     const struct conv *conv = layer->state;
-    snprintf(text, size, "%s, %s, %s", onednn_train_implementation(conv->forward.desc),
+    static const char *const lowerings[] = {"", "long, ", "columns, "};
+    snprintf(text, size, "%s%s, %s, %s", lowerings[conv->lowering],
+             onednn_train_implementation(conv->forward.desc),
              conv->data.desc != NULL ? onednn_train_implementation(conv->data.desc) : "-",
              conv->own_gradient ? "own" : onednn_train_implementation(conv->gradient.desc));
 }
@@ -377,6 +423,7 @@ static void conv_release(struct layer *layer)
     for (int i = 0; i < conv->buffer_count; i++)
         free(conv->buffers[i]);
     free(conv->partial);
+    free(conv->columns);
     onednn_desc_free(&conv->source_desc);
     onednn_desc_free(&conv->destination_desc);
     onednn_desc_free(&conv->master_desc);
@@ -393,15 +440,52 @@ static const struct layer_kind conv_kind = {
     .release = conv_release,
 };
 
-static int flow_desc(const struct tape *tape, const struct flow *flow, onednn_desc *out,
+static int flow_desc(const struct tape *tape, const dnnl_dims_t dims, onednn_desc *out,
                      struct error *err)
 {
-    const dnnl_dims_t dims = {flow->n, flow->c, flow->h, flow->w};
     return onednn_check(onednn_desc_tag(out, 4, dims, tape->bf16 ? dnnl_bf16 : dnnl_f32, dnnl_nhwc),
                         "activations of a convolution", err);
 }
 
-/* The trained weights as they lie: [o, i/g, kh, kw] row-major, or a gemm's [k, o]. */
+static int flow_descs(const struct tape *tape, const struct flow *x, const struct flow *y,
+                      struct conv *conv, struct error *err)
+{
+    const struct window_pass *geometry = &conv->geometry;
+    bool whole = conv->lowering != LOWERING_NONE; /* the batch as one image */
+    int64_t area =
+        conv->lowering == LOWERING_COLUMNS ? geometry->kernel[0] * geometry->kernel[1] : 1;
+    const dnnl_dims_t source = {whole ? 1 : x->n, x->c * area, whole ? y->n * y->h : x->h,
+                                whole ? y->w : x->w};
+    const dnnl_dims_t destination = {whole ? 1 : y->n, y->c, whole ? y->n * y->h : y->h, y->w};
+    int status = flow_desc(tape, source, &conv->source_desc, err);
+    return status != STATUS_OK ? status
+                               : flow_desc(tape, destination, &conv->destination_desc, err);
+}
+
+/* Where lowering pays, by measurement: maps of up to 4x4, and 3x3 convolutions of stride 2 that
+ * make maps of up to 8x8. */
+enum { LOW_PIXELS = 16, LOW_PIXELS_STRIDED = 64 };
+
+static void choose_lowering(const struct layer *layer, struct conv *conv)
+{
+    const struct flow *y = layer->output;
+    const struct window_pass *geometry = &conv->geometry;
+    int pixels = y->h * y->w, area = geometry->kernel[0] * geometry->kernel[1];
+    bool strided = geometry->stride[0] > 1 || geometry->stride[1] > 1;
+    bool padded = layer->inputs[0]->h != y->h || layer->inputs[0]->w != y->w;
+
+    if (conv->groups > 1 || area > 25 || conv->window.dilation[0] > 0 ||
+        conv->window.dilation[1] > 0)
+        return;
+    if (area == 1 && !strided && !padded)
+        conv->lowering = pixels <= LOW_PIXELS_STRIDED ? LOWERING_LONG : LOWERING_NONE;
+    else if (pixels <= (strided && area > 1 ? LOW_PIXELS_STRIDED : LOW_PIXELS))
+        conv->lowering = LOWERING_COLUMNS;
+    if (conv->lowering == LOWERING_COLUMNS)
+        conv->window = (struct onednn_window){.kernel = {1, 1}, .stride = {1, 1}};
+}
+
+/* The trained weights as they lie: [o, kh, kw, i/g] row-major (see store.h), or a gemm's [k, o]. */
 static int master_desc(struct conv *conv, bool transposed, struct error *err)
 {
     const struct onednn_window *window = &conv->window;
@@ -411,11 +495,25 @@ static int master_desc(struct conv *conv, bool transposed, struct error *err)
     const dnnl_dims_t dims = {groups, outputs / groups, inputs, window->kernel[0],
                               window->kernel[1]};
     const dnnl_dims_t strides = {outputs / groups * inputs * area, transposed ? 1 : inputs * area,
-                                 transposed ? outputs : area, window->kernel[1], 1};
+                                 transposed ? outputs : 1, window->kernel[1] * inputs, inputs};
     int skip = groups > 1 ? 0 : 1;
     return onednn_check(
         onednn_desc_strided(&conv->master_desc, 5 - skip, dims + skip, dnnl_f32, strides + skip),
         "trained weights", err);
+}
+
+static void set_geometry(const struct layer *layer, struct conv *conv)
+{
+    const struct flow *x = layer->inputs[0], *y = layer->output;
+    const struct onednn_window *window = &conv->window;
+    conv->geometry = (struct window_pass){
+        .channels = x->c,
+        .input = {x->h, x->w},
+        .output = {y->h, y->w},
+        .kernel = {(int)window->kernel[0], (int)window->kernel[1]},
+        .stride = {(int)window->stride[0], (int)window->stride[1]},
+        .pad = {(int)window->pad_before[0], (int)window->pad_before[1]},
+    };
 }
 
 /* What convolutions and gemms have in common; the window and the groups are set. */
@@ -433,9 +531,12 @@ static int layer_add(struct tape *tape, const struct node *node, struct flow *x,
     conv->bias = node->input_count > 2 ? store_find(tape->store, node->inputs[2]) : NULL;
     conv->outputs = y->c;
     const dnnl_dims_t bias_dims = {y->c};
-    status = flow_desc(tape, x, &conv->source_desc, err);
-    if (status == STATUS_OK)
-        status = flow_desc(tape, y, &conv->destination_desc, err);
+    set_geometry(layer, conv);
+    choose_lowering(layer, conv);
+    if (conv->lowering == LOWERING_COLUMNS && x->needs_gradient)
+        layer->scratch_size = (size_t)flow_rows(y) * (size_t)(conv->weights->count / y->c) *
+                              tape->kernels->element_size;
+    status = flow_descs(tape, x, y, conv, err);
     if (status == STATUS_OK)
         status = onednn_check(onednn_desc_tag(&conv->bias_desc, 1, bias_dims, dnnl_f32, dnnl_a),
                               "bias", err);

@@ -22,6 +22,26 @@ static bool input_kind(const struct node *node, int input, enum parameter_kind *
     }
 }
 
+static void set_order(struct parameter *item, const struct node *node, const struct shape *shape)
+{
+    bool window = node->op == OP_CONV && item->kind == PARAMETER_DECAYED && shape->rank == 4;
+    item->inner = window ? shape->dims[1] : 1;
+    item->outer = window ? shape->dims[2] * shape->dims[3] : 1;
+}
+
+/* [n][a][b] -> [n][b][a] */
+static void transpose(const float *from, float *to, int64_t count, int64_t a, int64_t b)
+{
+    if (a == 1 || b == 1) {
+        memcpy(to, from, (size_t)count * sizeof *to);
+        return;
+    }
+    for (int64_t n = 0; n < count; n += a * b)
+        for (int64_t j = 0; j < b; j++)
+            for (int64_t i = 0; i < a; i++)
+                to[n + j * a + i] = from[n + i * b + j];
+}
+
 /* Appends the parameters of one kind, in graph order. */
 static int collect(struct store *store, const struct graph *graph, enum parameter_kind wanted,
                    struct error *err)
@@ -47,6 +67,7 @@ static int collect(struct store *store, const struct graph *graph, enum paramete
                 .offset = offset,
                 .count = shape_elements(&constant->shape),
             };
+            set_order(&store->items[store->count - 1], node, &constant->shape);
             store->end[wanted] += store->items[store->count - 1].count;
         }
     }
@@ -67,8 +88,8 @@ static int allocate(struct store *store, const struct graph *graph, struct error
     }
     for (int i = 0; i < store->count; i++) {
         const struct parameter *item = &store->items[i];
-        memcpy(store->weight + item->offset, graph->values[item->value].constant->data,
-               (size_t)item->count * sizeof(float));
+        transpose(graph->values[item->value].constant->data, store->weight + item->offset,
+                  item->count, item->inner, item->outer);
     }
     memcpy(store->average, store->weight, size);
     return STATUS_OK;
@@ -149,7 +170,7 @@ void store_export(const struct store *store, bool averaged, struct graph *graph)
     const float *from = averaged ? store->average : store->weight;
     for (int i = 0; i < store->count; i++) {
         const struct parameter *item = &store->items[i];
-        memcpy(graph->values[item->value].constant->data, from + item->offset,
-               (size_t)item->count * sizeof(float));
+        transpose(from + item->offset, graph->values[item->value].constant->data, item->count,
+                  item->outer, item->inner);
     }
 }

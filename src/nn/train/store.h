@@ -14,9 +14,12 @@ enum parameter_kind {
 };
 
 struct parameter {
-    int value; /* the graph's constant it comes from, row-major as there */
+    int value; /* the graph's constant it comes from, row-major there */
     enum parameter_kind kind;
     int64_t offset, count;
+    /* Convolution weights [o, i, kh, kw] are kept as [o, kh, kw, i]: `inner` is i and `outer`
+     * kh*kw. Both 1 for all else, which is kept as it is. */
+    int64_t inner, outer;
 };
 
 struct store {

@@ -62,7 +62,10 @@ struct layer {
     struct flow *inputs[LAYER_INPUTS_MAX];
     struct flow *output;
     bool accumulate[LAYER_INPUTS_MAX]; /* the input's gradient has been written by a later layer */
-    void *scratch; /* as large as inputs[0]'s gradient; only where accumulating */
+    /* Memory for the backward pass: `scratch_size` bytes, and where accumulating at least as much
+     * as inputs[0]'s gradient. */
+    size_t scratch_size;
+    void *scratch;
     int scratch_block;
     void *state; /* the kind's own */
 };
