@@ -113,7 +113,7 @@ bool client_send_text(int fd, const char *text)
 
 const char *answer_header(const struct answer *answer, const char *name)
 {
-    static char value[512];
+    static _Thread_local char value[512];
     const size_t length = strlen(name);
 
     for (const char *at = answer->headers; at != NULL; at = strstr(at, "\r\n")) {

@@ -40,7 +40,7 @@ struct answer {
  * ended before. */
 int client_read(int fd, bool head, struct answer *answer);
 void answer_free(struct answer *answer);
-/* The value of a header of the answer, up to the line's end; "" when absent. Static buffer. */
+/* The value of a header of the answer, up to the line's end; "" when absent. A buffer a thread. */
 const char *answer_header(const struct answer *answer, const char *name);
 
 /* Connects, sends the request, reads the answer, closes. */

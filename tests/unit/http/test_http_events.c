@@ -68,17 +68,22 @@ static int broadcast(const char *event, const char *id, const char *data)
     return sent;
 }
 
+static int look(const int *number)
+{
+    pthread_mutex_lock(&hub.mutex);
+    const int now = *number;
+    pthread_mutex_unlock(&hub.mutex);
+    return now;
+}
+
 static void await(const int *number, int expected)
 {
     for (int i = 0; i < 4000; i++) {
-        pthread_mutex_lock(&hub.mutex);
-        const int now = *number;
-        pthread_mutex_unlock(&hub.mutex);
-        if (now == expected)
+        if (look(number) == expected)
             return;
         clock_sleep_ms(5);
     }
-    fail_msg("%d, not %d", *number, expected);
+    fail_msg("%d, not %d", look(number), expected);
 }
 
 static void replaced(struct request *request, struct response *response, void *context)
@@ -252,7 +257,7 @@ static void test_slow_reader_is_closed(void **state)
     const int fd = open_stream("?pending=50000"), reader = open_stream("");
     await(&hub.opened, 2);
     static char text[65536];
-    for (int i = 0; i < 5000 && hub.closed == 0; i++) {
+    for (int i = 0; i < 5000 && look(&hub.closed) == 0; i++) {
         refused += broadcast(NULL, NULL, block) < 2;
         assert_true(read_until(reader, "xx\n\n", text, sizeof text));
     }
