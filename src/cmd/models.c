@@ -296,7 +296,9 @@ static int show_model(const struct config *config, const char *argument,
     puts("");
     json_object_foreach(model_package(model)->description, name, value)
     {
-        if (json_object_get(object, name) == NULL || strcmp(name, "labels") == 0)
+        if (strcmp(name, "labels") == 0)
+            print_labels(model_package(model));
+        else if (json_object_get(object, name) == NULL)
             print_member(name, value);
     }
 done:

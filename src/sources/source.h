@@ -1,5 +1,5 @@
 /* A source of images: one after another, with the true class where it is known. Implementations: a
- * folder of image files, and CIFAR-10's official binary files. */
+ * folder of image files, a list of them, and CIFAR-10's official binary files. */
 #ifndef SOURCES_SOURCE_H
 #define SOURCES_SOURCE_H
 
@@ -28,13 +28,21 @@ int source_open_folder(const char *path, int labelled, uint64_t seed, struct sou
 int source_open_cifar10(const char *path, int test, uint64_t seed, struct source **out,
                         struct error *err);
 
+/* Files named by a list that outlives the source, below `root`, in its order; those that are not
+ * there are left out. STATUS_NOT_FOUND when none is there. */
+struct source_listed {
+    const char *path;
+    const char *label;
+};
+int source_open_list(const char *root, const struct source_listed *files, size_t count,
+                     struct source **out, struct error *err);
+
 /* 1 with an image, 0 after the last, or a negative status for one that could not be read: the next
  * call goes on with the one after. */
 int source_next(struct source *source, struct source_image *image, struct error *err);
 void source_image_free(struct source_image *image);
-int64_t source_count(const struct source *source); /* images in all */
-const char *
-source_kind(const struct source *source); /* "folder", "cifar10": the message's source */
+int64_t source_count(const struct source *source);    /* images in all */
+const char *source_kind(const struct source *source); /* "folder", "cifar10", "list" */
 void source_close(struct source *source);
 
 /* The ten classes in the order of CIFAR-10's label bytes. */
