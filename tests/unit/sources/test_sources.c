@@ -320,6 +320,30 @@ static void test_cifar10_refuses_other_files(void **state)
     assert_null(source);
 }
 
+/* --- List ---------------------------------------------------------------------------------------
+ */
+
+static void test_list_reads_what_is_there(void **state)
+{
+    static const struct source_listed files[] = {
+        {"birds/lark.png", "bird"}, {"ships/none.png", "ship"}, {"747.png", "airplane"}};
+    struct source *source = NULL;
+    struct error err = {0};
+    char text[256];
+
+    (void)state;
+    assert_int_equal(source_open_list(top, files, 3, &source, &err), STATUS_NOT_FOUND);
+    assert_null(source);
+    put_png("747.png");
+    put_png("birds/lark.png");
+    assert_int_equal(source_open_list(top, files, 3, &source, &err), STATUS_OK);
+    assert_int_equal(source_count(source), 2);
+    assert_string_equal(source_kind(source), "list");
+    read_all(source, text, sizeof text);
+    assert_string_equal(text, "lark.png=bird 747.png=airplane ");
+    source_close(source);
+}
+
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_top, remove_top)
 
 int main(void)
@@ -335,6 +359,7 @@ int main(void)
         IN_FOLDER(test_cifar10_reads_the_training_batches_in_order),
         IN_FOLDER(test_cifar10_goes_on_after_a_bad_label),
         IN_FOLDER(test_cifar10_refuses_other_files),
+        IN_FOLDER(test_list_reads_what_is_there),
     };
     cmocka_set_message_output(CM_OUTPUT_TAP);
     return cmocka_run_group_tests(tests, NULL, NULL);
