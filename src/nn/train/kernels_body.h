@@ -55,13 +55,15 @@ INLINE int lanes_at(int channel, int channels)
     return channels - channel < LANES ? channels - channel : LANES;
 }
 
+/* A NaN must come through, so that the loss shows it: vec_min and vec_max return their second
+ * argument for one. */
 INLINE vec act(vec z, enum activation activation, float low, float high)
 {
     switch (activation) {
     case ACTIVATION_RELU:
-        return vec_max(z, vec_of(0.0f));
+        return vec_max(vec_of(0.0f), z);
     case ACTIVATION_CLIP:
-        return vec_min(vec_max(z, vec_of(low)), vec_of(high));
+        return vec_min(vec_of(high), vec_max(vec_of(low), z));
     case ACTIVATION_SWISH:
         return z * vec_sigmoid(z);
     case ACTIVATION_SIGMOID:

@@ -90,7 +90,7 @@ static void use_batch_statistics(struct tape *tape, struct layer *layer)
         double mean = norm->sums[c] / rows;
         double variance = norm->sums[x->c + c] / rows - mean * mean;
         norm->batch_mean[c] = (float)(norm->pivot[c] + mean);
-        norm->batch_variance[c] = (float)(variance > 0 ? variance : 0);
+        norm->batch_variance[c] = (float)(variance < 0 ? 0 : variance);
     }
 }
 
