@@ -99,6 +99,7 @@ static void bury(struct classify *classify, struct lane *lane, struct item *item
         return; /* stays waiting; is tried, fails to load, and is buried then */
     work->outcomes[0].dead_reason = classify_dead_reason(why);
     work->outcomes[0].failed = true;
+    item->attempts = 1;
     item->state = ITEM_RUNNING;
     lane->running++;
     *classify->works_end = work;

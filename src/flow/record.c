@@ -42,7 +42,7 @@ struct batch_work {
 
 /* An image that came over the bus from another producer has no row yet. */
 static int ensure_image(struct sql_tx *tx, const struct prediction_message *message,
-                        struct error *err)
+                        int64_t *inserted, struct error *err)
 {
     static const char text[] =
         "INSERT INTO images (image_id, minio_path, upload_timestamp, file_size_bytes, width, "
@@ -60,7 +60,7 @@ static int ensure_image(struct sql_tx *tx, const struct prediction_message *mess
                                sql_integer(image->height), sql_text(image->format),
                                sql_text(image->source),
                                sql_text(image->label[0] != '\0' ? image->label : NULL)),
-                    NULL, err);
+                    inserted, err);
 }
 
 static void write_top(const struct prediction_message *message, struct buffer *out)
@@ -125,15 +125,15 @@ static int read_label(struct sql_tx *tx, const char *image_id, char label[LABEL_
 }
 
 static int record_answer(struct sql_tx *tx, struct batch_work *work,
-                         const struct prediction_message *message, struct error *err)
+                         const struct prediction_message *message, int64_t *inserted,
+                         struct error *err)
 {
     char label[LABEL_SIZE];
-    int64_t inserted = 0;
 
-    int status = insert_prediction(tx, message, &inserted, err);
+    int status = insert_prediction(tx, message, inserted, err);
     if (status != STATUS_OK)
         return status;
-    if (inserted == 0) {
+    if (*inserted == 0) {
         work->repeated++;
         return STATUS_OK;
     }
@@ -154,7 +154,7 @@ static int record_answer(struct sql_tx *tx, struct batch_work *work,
 }
 
 static int record_failure(struct sql_tx *tx, const struct prediction_message *message,
-                          struct error *err)
+                          int64_t *inserted, struct error *err)
 {
     static const char insert[] =
         "INSERT INTO prediction_failures (image_id, model_name, model_version, reason, created_at) "
@@ -167,7 +167,7 @@ static int record_failure(struct sql_tx *tx, const struct prediction_message *me
                  SQL_PARAMS(sql_text(message->image_id), sql_text(message->model_name),
                             sql_text(message->model_version), sql_text(message->error),
                             sql_timestamp(message->timestamp_us, timestamp)),
-                 NULL, err);
+                 inserted, err);
     if (status != STATUS_OK || !message->image_unreadable)
         return status;
     return sql_exec(tx, "UPDATE images SET failure_reason = $2 WHERE image_id = $1",
@@ -195,12 +195,15 @@ static int record_message(struct sql_tx *tx, struct batch_work *work,
         return bus_dead_letter_in(work->record->bus, tx, message, RECORD_GROUP, 1, why.message,
                                   err);
     }
-    int status = ensure_image(tx, &prediction, err);
+    int64_t images = 0, answers = 0;
+    int status = ensure_image(tx, &prediction, &images, err);
     if (status != STATUS_OK)
         return status;
-    touch(work, prediction.image_id);
-    return prediction.error[0] != '\0' ? record_failure(tx, &prediction, err)
-                                       : record_answer(tx, work, &prediction, err);
+    status = prediction.error[0] != '\0' ? record_failure(tx, &prediction, &answers, err)
+                                         : record_answer(tx, work, &prediction, &answers, err);
+    if (images + answers > 0) /* what was there already leaves the comparison as it is */
+        touch(work, prediction.image_id);
+    return status;
 }
 
 /* --- A batch

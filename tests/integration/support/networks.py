@@ -40,7 +40,7 @@ def node(operator, inputs, output):
     return b"".join(block(1, name) for name in inputs) + block(2, output) + block(3, output) + block(4, operator)
 
 
-def colour_network(weights, bias):
+def colour_network(weights, bias, side=8):
     """Logit k is weights[k] . mean colour (0..1 each) + bias[k]."""
     classes = len(weights)
     nodes = [
@@ -51,7 +51,7 @@ def colour_network(weights, bias):
     graph = b"".join(block(1, each) for each in nodes) + block(2, "colours")
     graph += block(5, tensor("weights", [classes, 3, 1, 1], [number for row in weights for number in row]))
     graph += block(5, tensor("bias", [classes], bias))
-    graph += block(11, value_info("image", ["n", 3, 8, 8])) + block(12, value_info("logits", ["n", classes]))
+    graph += block(11, value_info("image", ["n", 3, side, side])) + block(12, value_info("logits", ["n", classes]))
     return integer(1, 7) + block(7, graph) + block(8, block(1, "") + integer(2, 13))
 
 
