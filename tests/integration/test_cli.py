@@ -121,8 +121,8 @@ def test_models_add_and_remove_while_serving(own_models, tmp_path):
     labels.write_text("red\ngreen\nblue\nnone\n")
     add = ["models", "add", "--preprocess", "raw01", "--models-dir", own_models]
     with Server(tmp_path / "data", own_models) as server:
-        assert "224" in run(*add, wrong, "--name", "added", "--labels", labels, status=1).stderr
-        run(*add, network, "--name", "added", "--labels", "red,green", status=1)
+        assert "224" in run(*add, wrong, "--name", "added", "--labels", labels, status=2).stderr
+        run(*add, network, "--name", "added", "--labels", "red,green", status=2)
         run(*add, network, "--name", "Bad Name", "--labels", labels, status=2)
         assert not (own_models / "added").exists()
         run(*add, network, "--name", "added", "--labels", labels)
