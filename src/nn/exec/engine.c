@@ -1,50 +1,15 @@
-/* Engines and sessions: what is shared, what each thread has of its own, and how a batch is cut.
- *
- * Plans are made for batches of powers of two only, and a run of n images is a few of them: the
- * number of compiled plans stays small whatever sizes come, and what a session's arena needs is
- * bounded. Larger batches than `chunk_max` are cut too, because once the activations of a batch
- * fall out of the caches a larger one is slower per image, not faster. */
+/* Engines: the graph optimised, weights laid out, and plans shared by all sessions. */
 #include "nn/exec/engine.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 
-#include "nn/exec/exec_plan.h"
+#include "nn/exec/engine_plans.h"
 #include "nn/graph/passes.h"
 
 enum {
     BATCH_LIMIT = 256,
-    THREADS_LIMIT = 64,
-    CHUNK_LOG2_MAX = 5,
     CHUNK_ACTIVATIONS_MAX = 16 << 20, /* bytes; half the cache of the machines measured */
-};
-
-/* A plan by the base-two logarithm of its batch, in one engine for one number of threads. */
-struct plan_set {
-    int threads;
-    struct exec_plan *plans[CHUNK_LOG2_MAX + 1];
-    struct plan_set *next;
-};
-
-struct engine {
-    struct exec_source source;
-    struct shape input; /* of one image */
-    int outputs;
-    int batch_max;
-    int chunk_log2_max;
-    pthread_mutex_t lock; /* over plan_sets, the weights' store and the graph's shapes */
-    bool lock_made;
-    struct plan_set *plan_sets;
-};
-
-struct engine_session {
-    struct engine *engine;
-    int threads;
-    dnnl_stream_t stream;
-    uint8_t *arena;
-    size_t arena_size;
-    struct exec_binding *bindings[CHUNK_LOG2_MAX + 1];
 };
 
 const char *precision_name(enum precision precision)
@@ -130,13 +95,15 @@ static int prepare_graph(struct engine *engine, const struct graph *graph, struc
     return status == STATUS_OK ? measure_graph(engine, err) : status;
 }
 
-static int log2_floor(int n)
+/* Some networks were exported with the batch written into a reshape: they run one image at a time.
+ */
+static bool takes_batches(struct engine *engine)
 {
-    int log2 = 0;
+    struct graph *graph = engine->source.graph;
+    const struct shape *output = &graph->values[graph->outputs[0]].shape;
 
-    while (n >> (log2 + 1) != 0)
-        log2++;
-    return log2;
+    return graph_infer_shapes(graph, 2, NULL) == STATUS_OK && output->rank >= 1 &&
+           output->dims[0] == 2 && shape_elements(output) == 2 * (int64_t)engine->outputs;
 }
 
 static int find_plan_set(struct engine *engine, int threads, struct plan_set **out,
@@ -158,17 +125,18 @@ static int find_plan_set(struct engine *engine, int threads, struct plan_set **o
     return STATUS_OK;
 }
 
-/* The shared plan, made on first use. */
-static int engine_plan(struct engine *engine, int log2, int threads, const struct exec_plan **out,
-                       struct error *err)
+int engine_plan(struct engine *engine, int log2, int threads, const struct exec_plan **out,
+                struct error *err)
 {
     struct plan_set *set = NULL;
     int status;
 
     pthread_mutex_lock(&engine->lock);
     status = find_plan_set(engine, threads, &set, err);
-    if (status == STATUS_OK && set->plans[log2] == NULL)
+    if (status == STATUS_OK && set->plans[log2] == NULL) {
         status = exec_plan_create(&engine->source, 1 << log2, threads, &set->plans[log2], err);
+        weights_trim(engine->source.weights);
+    }
     if (status == STATUS_OK)
         *out = set->plans[log2];
     pthread_mutex_unlock(&engine->lock);
@@ -180,7 +148,7 @@ static void limit_chunks(struct engine *engine, size_t widest)
     int log2 = 0;
 
     while (log2 < CHUNK_LOG2_MAX && 2 << log2 <= engine->batch_max &&
-           widest << (log2 + 1) <= CHUNK_ACTIVATIONS_MAX)
+           widest << (log2 + 1) <= CHUNK_ACTIVATIONS_MAX && (log2 > 0 || takes_batches(engine)))
         log2++;
     engine->chunk_log2_max = log2;
 }
@@ -226,7 +194,6 @@ int engine_create(const struct graph *graph, const struct engine_options *option
     if (status != STATUS_OK)
         goto failed;
     limit_chunks(engine, exec_plan_widest(plan));
-    weights_trim(engine->source.weights);
     *out = engine;
     return STATUS_OK;
 failed:
@@ -278,135 +245,6 @@ size_t engine_memory(const struct engine *engine)
     size = weights_size(engine->source.weights);
     pthread_mutex_unlock(&shared->lock);
     return size;
-}
-
-int engine_session_create(struct engine *engine, int threads, struct engine_session **out,
-                          struct error *err)
-{
-    struct engine_session *session;
-    int status;
-
-    if (threads < 1 || threads > THREADS_LIMIT)
-        return error_set(err, STATUS_INVALID, "%d threads are not within 1 .. %d", threads,
-                         THREADS_LIMIT);
-    session = calloc(1, sizeof *session);
-    if (session == NULL)
-        return error_set(err, STATUS_NO_MEMORY, "no memory for a session");
-    session->engine = engine;
-    session->threads = threads;
-    status = onednn_check(
-        dnnl_stream_create(&session->stream, engine->source.engine, dnnl_stream_default_flags),
-        "a stream", err);
-    if (status != STATUS_OK) {
-        engine_session_free(session);
-        return status;
-    }
-    *out = session;
-    return STATUS_OK;
-}
-
-static void drop_bindings(struct engine_session *session)
-{
-    for (int i = 0; i <= CHUNK_LOG2_MAX; i++) {
-        exec_binding_free(session->bindings[i]);
-        session->bindings[i] = NULL;
-    }
-}
-
-void engine_session_free(struct engine_session *session)
-{
-    if (session == NULL)
-        return;
-    drop_bindings(session);
-    if (session->stream != NULL)
-        dnnl_stream_destroy(session->stream);
-    free(session->arena);
-    free(session);
-}
-
-/* An arena of at least `size` bytes. A new one unties every plan bound to the old. */
-static int reserve_arena(struct engine_session *session, size_t size, struct error *err)
-{
-    if (session->arena != NULL && size <= session->arena_size)
-        return STATUS_OK;
-    drop_bindings(session);
-    free(session->arena);
-    size = (size + 63) / 64 * 64 + 64;
-    session->arena = aligned_alloc(64, size);
-    session->arena_size = session->arena != NULL ? size : 0;
-    if (session->arena == NULL)
-        return error_set(err, STATUS_NO_MEMORY, "no memory for %zu bytes of activations", size);
-    return STATUS_OK;
-}
-
-static int session_binding(struct engine_session *session, int log2, struct exec_binding **out,
-                           struct error *err)
-{
-    const struct exec_plan *plan;
-    int status;
-
-    if (session->bindings[log2] == NULL) {
-        status = engine_plan(session->engine, log2, session->threads, &plan, err);
-        if (status == STATUS_OK)
-            status = reserve_arena(session, plan->arena_size, err);
-        if (status == STATUS_OK)
-            status = exec_bind(plan, session->arena, &session->bindings[log2], err);
-        if (status != STATUS_OK)
-            return status;
-    }
-    *out = session->bindings[log2];
-    return STATUS_OK;
-}
-
-static int check_batch(const struct engine *engine, int n, struct error *err)
-{
-    if (n < 1 || n > engine->batch_max)
-        return error_set(err, STATUS_INVALID, "a batch of %d is not within 1 .. %d", n,
-                         engine->batch_max);
-    return STATUS_OK;
-}
-
-static int next_chunk_log2(const struct engine *engine, int left)
-{
-    int log2 = log2_floor(left);
-
-    return log2 < engine->chunk_log2_max ? log2 : engine->chunk_log2_max;
-}
-
-int engine_run(struct engine_session *session, int n, const float *input, float *output,
-               struct error *err)
-{
-    const struct engine *engine = session->engine;
-    const int64_t image = shape_elements(&engine->input);
-    int status = check_batch(engine, n, err);
-
-    for (int done = 0; done < n && status == STATUS_OK;) {
-        int log2 = next_chunk_log2(engine, n - done);
-        struct exec_binding *binding;
-        status = session_binding(session, log2, &binding, err);
-        if (status == STATUS_OK)
-            status = exec_run(binding, session->stream, input + done * image,
-                              output + (int64_t)done * engine->outputs, err);
-        done += 1 << log2;
-    }
-    return status;
-}
-
-char *engine_plan_text(struct engine_session *session, int n, struct error *err)
-{
-    const struct exec_plan *plan;
-    int status = check_batch(session->engine, n, err);
-    char *text;
-
-    if (status == STATUS_OK)
-        status = engine_plan(session->engine, next_chunk_log2(session->engine, n), session->threads,
-                             &plan, err);
-    if (status != STATUS_OK)
-        return NULL;
-    text = exec_plan_text(plan);
-    if (text == NULL)
-        (void)error_set(err, STATUS_NO_MEMORY, "no memory for a plan's text");
-    return text;
 }
 
 void softmax_rows(float *x, int n, int classes)

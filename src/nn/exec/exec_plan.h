@@ -107,7 +107,6 @@ size_t exec_plan_widest(const struct exec_plan *plan);
 
 /* One line a step; malloc'd, NULL when out of memory. */
 char *exec_plan_text(const struct exec_plan *plan);
-const char *layout_name(enum layout layout);
 
 /* A plan tied to an arena (at least arena_size bytes, 64-aligned, the caller's, outliving it). One
  * thread at a time. */

@@ -5,13 +5,13 @@
 
 #include "nn/exec/exec_plan.h"
 
-const char *layout_name(enum layout layout)
+static const char *layout_text(const struct exec_plan *plan, const struct exec_tensor *tensor)
 {
-    switch (layout) {
+    switch (tensor->layout) {
     case LAYOUT_PLAIN:
-        return "nchw f32";
+        return tensor->dtype == DTYPE_F32 ? "plain f32" : "plain";
     case LAYOUT_BLOCKED:
-        return "nChwc f32";
+        return plan->source->lanes == 16 ? "nChw16c f32" : "nChw8c f32";
     case LAYOUT_NHWC:
         return "nhwc f32";
     case LAYOUT_NHWC_BF16:
@@ -40,9 +40,9 @@ static void print_step(FILE *out, const struct exec_plan *plan, const struct ste
     const struct exec_tensor *root = &plan->tensors[tensor->root];
 
     snprintf(operator_text, sizeof operator_text, "%s%s", step->operator_name, step->fused);
-    fprintf(out, "%-26s %-32s %-22s %-10s %-32s %8zu KiB @%zu\n", operator_text,
+    fprintf(out, "%-26s %-32s %-22s %-11s %-32s %8zu KiB @%zu\n", operator_text,
             step->node != NULL ? step->node->name : "",
-            shape_text(&tensor->shape, shape, sizeof shape), layout_name(tensor->layout),
+            shape_text(&tensor->shape, shape, sizeof shape), layout_text(plan, tensor),
             step->implementation, (tensor->size + 1023) / 1024, root->offset);
 }
 

@@ -252,31 +252,17 @@ static int choose_destination(struct lowering *l, const struct convolution *c, e
 static int add_convolution(struct lowering *l, const struct convolution *c,
                            const struct candidate *candidate, dnnl_primitive_desc_t pd)
 {
-    onednn_desc weights;
-    int step, destination = -1;
     int source = lowering_obtain(l, c->x, candidate->source);
-    int status = source < 0 ? source : STATUS_OK;
+    int destination =
+        source < 0 ? source : choose_destination(l, c, candidate->destination, source);
+    int step = destination < 0 ? destination : lowering_primitive(l, pd, op_name(c->node->op));
+    int status = step < 0 ? step : lowering_argument(l, step, DNNL_ARG_SRC, source);
 
-    onednn_desc_clear(&weights);
-    if (status == STATUS_OK) {
-        destination = choose_destination(l, c, candidate->destination, source);
-        status = destination < 0 ? destination : STATUS_OK;
-    }
-    if (status == STATUS_OK)
-        status = onednn_check(
-            onednn_desc_copy(&weights, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0)),
-            "a descriptor", l->err);
-    if (status != STATUS_OK) {
-        dnnl_primitive_desc_destroy(pd);
-        return status;
-    }
-    step = lowering_primitive(l, pd, op_name(c->node->op));
-    status = step < 0 ? step : lowering_argument(l, step, DNNL_ARG_SRC, source);
     if (status == STATUS_OK)
         status = lowering_argument(l, step, DNNL_ARG_DST, destination);
     if (status == STATUS_OK)
-        status = add_constants(l, c, ONEDNN_REF(weights), step);
-    onednn_desc_free(&weights);
+        status =
+            add_constants(l, c, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), step);
     if (status != STATUS_OK)
         return status;
     note_fused(&l->plan->steps[step], c->node, c->swish_after);
@@ -295,34 +281,50 @@ static bool is_dense(const struct lowering *l, const struct node *node)
            node->u.conv.groups == 1 && !has_residual(node);
 }
 
-static int lower_small_dense(struct lowering *l, const struct node *node)
+/* The weights as [inputs][outputs], which the kernel wants, and the bias (NULL when there is none).
+ */
+static int dense_constants(struct lowering *l, const struct node *node, const void **weights,
+                           const void **bias)
 {
     const struct shape *shape = lowering_shape(l, node->inputs[1]);
     dnnl_dims_t dims = {shape->dims[0], shape->dims[1]};
     dnnl_dims_t plain_strides = {shape->dims[1], 1}, strides = {1, shape->dims[0]};
     onednn_desc plain, transposed;
+    const struct tensor *tensor;
     dnnl_memory_t memory = NULL;
-    void *weights = NULL;
-    const struct tensor *bias = NULL;
-    int bias_value = bias_of(node);
-    int step, source, destination;
-    int status = onednn_check(onednn_desc_strided(&plain, 2, dims, dnnl_f32, plain_strides),
-                              "a descriptor", l->err);
+    void *handle = NULL;
+    int status;
 
-    if (status != STATUS_OK)
-        return status;
-    status = onednn_check(onednn_desc_strided(&transposed, 2, dims, dnnl_f32, strides),
+    onednn_desc_clear(&plain);
+    onednn_desc_clear(&transposed);
+    status = onednn_check(onednn_desc_strided(&plain, 2, dims, dnnl_f32, plain_strides),
                           "a descriptor", l->err);
-    if (status == STATUS_OK) {
+    if (status == STATUS_OK)
+        status = onednn_check(onednn_desc_strided(&transposed, 2, dims, dnnl_f32, strides),
+                              "a descriptor", l->err);
+    if (status == STATUS_OK)
         status = weights_memory(l->source->weights, node->inputs[1], ONEDNN_REF(plain),
                                 ONEDNN_REF(transposed), &memory, l->err);
-        onednn_desc_free(&transposed);
-    }
-    onednn_desc_free(&plain);
     if (status == STATUS_OK)
-        status = onednn_check(dnnl_memory_get_data_handle(memory, &weights), "a handle", l->err);
-    if (status == STATUS_OK && bias_value >= 0)
-        status = weights_tensor(l->source->weights, bias_value, &bias, l->err);
+        status = onednn_check(dnnl_memory_get_data_handle(memory, &handle), "a handle", l->err);
+    onednn_desc_free(&plain);
+    onednn_desc_free(&transposed);
+    *weights = handle;
+    *bias = NULL;
+    if (status == STATUS_OK && bias_of(node) >= 0) {
+        status = weights_tensor(l->source->weights, bias_of(node), &tensor, l->err);
+        if (status == STATUS_OK)
+            *bias = tensor->data;
+    }
+    return status;
+}
+
+static int lower_small_dense(struct lowering *l, const struct node *node)
+{
+    const void *weights, *bias;
+    int step, source, destination;
+    int status = dense_constants(l, node, &weights, &bias);
+
     if (status != STATUS_OK)
         return status;
     source = lowering_obtain(l, node->inputs[0], LAYOUT_PLAIN);
@@ -338,13 +340,13 @@ static int lower_small_dense(struct lowering *l, const struct node *node)
     if (status == STATUS_OK)
         status = lowering_argument_data(l, step, DNNL_ARG_WEIGHTS, weights);
     if (status == STATUS_OK && bias != NULL)
-        status = lowering_argument_data(l, step, DNNL_ARG_BIAS, bias->data);
+        status = lowering_argument_data(l, step, DNNL_ARG_BIAS, bias);
     if (status != STATUS_OK)
         return status;
     l->plan->steps[step].activation = node->fused.activation;
     l->plan->steps[step].a = node->fused.a;
     l->plan->steps[step].b = node->fused.b;
-    note_fused(&l->plan->steps[step], node, false);
+    lowering_note_activation(l, step, node->fused.activation);
     lowering_define(l, node->outputs[0], destination);
     return STATUS_OK;
 }
@@ -377,8 +379,11 @@ int lower_convolution(struct lowering *l, const struct node *node)
         int status = try_candidate(l, &c, &candidates[i], &pd);
         if (status != STATUS_OK)
             return status;
-        if (pd != NULL)
-            return add_convolution(l, &c, &candidates[i], pd);
+        if (pd == NULL)
+            continue;
+        status = add_convolution(l, &c, &candidates[i], pd);
+        dnnl_primitive_desc_destroy(pd);
+        return status;
     }
     return LOWER_DECLINED;
 }

@@ -173,27 +173,16 @@ static int add_product(struct lowering *l, const struct product *p, enum layout 
                        dnnl_primitive_desc_t pd)
 {
     struct shape flat = {.rank = 2, .dims = {p->rows, p->outputs}};
-    onednn_desc weights;
-    int step, source, destination = -1;
-    int status = onednn_check(
-        onednn_desc_copy(&weights, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0)),
-        "a descriptor", l->err);
+    int source = obtain_flat(l, p, layout);
+    int destination = source < 0 ? source : lowering_tensor(l, LAYOUT_PLAIN, DTYPE_F32, &flat);
+    int step = destination < 0 ? destination : lowering_primitive(l, pd, op_name(p->node->op));
+    int status = step < 0 ? step : lowering_argument(l, step, DNNL_ARG_SRC, source);
 
-    source = status == STATUS_OK ? obtain_flat(l, p, layout) : status;
-    if (source >= 0)
-        destination = lowering_tensor(l, LAYOUT_PLAIN, DTYPE_F32, &flat);
-    status = source < 0 ? source : destination < 0 ? destination : STATUS_OK;
-    if (status != STATUS_OK) {
-        dnnl_primitive_desc_destroy(pd);
-        return status;
-    }
-    step = lowering_primitive(l, pd, op_name(p->node->op));
-    status = step < 0 ? step : lowering_argument(l, step, DNNL_ARG_SRC, source);
     if (status == STATUS_OK)
         status = lowering_argument(l, step, DNNL_ARG_DST, destination);
     if (status == STATUS_OK)
-        status = add_constants(l, p, ONEDNN_REF(weights), step);
-    onednn_desc_free(&weights);
+        status =
+            add_constants(l, p, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), step);
     if (status != STATUS_OK)
         return status;
     lowering_note_activation(l, step, p->node->fused.activation);
@@ -215,8 +204,11 @@ static int lower_product(struct lowering *l, const struct product *p)
         int status = try_product(l, p, layouts[i], &pd);
         if (status != STATUS_OK)
             return status;
-        if (pd != NULL)
-            return add_product(l, p, layouts[i], pd);
+        if (pd == NULL)
+            continue;
+        status = add_product(l, p, layouts[i], pd);
+        dnnl_primitive_desc_destroy(pd);
+        return status;
     }
     return LOWER_DECLINED;
 }

@@ -97,14 +97,9 @@ static int add_eltwise(struct lowering *l, const struct node *node, enum layout 
                        dnnl_primitive_desc_t pd)
 {
     int tensor = lowering_obtain_writable(l, node->inputs[0], layout);
-    int step, status;
+    int step = tensor < 0 ? tensor : lowering_primitive(l, pd, op_name(node->op));
+    int status = step < 0 ? step : lowering_argument(l, step, DNNL_ARG_SRC, tensor);
 
-    if (tensor < 0) {
-        dnnl_primitive_desc_destroy(pd);
-        return tensor;
-    }
-    step = lowering_primitive(l, pd, op_name(node->op));
-    status = step < 0 ? step : lowering_argument(l, step, DNNL_ARG_SRC, tensor);
     if (status == STATUS_OK)
         status = lowering_argument(l, step, DNNL_ARG_DST, tensor);
     if (status == STATUS_OK)
@@ -127,15 +122,7 @@ int lower_activation(struct lowering *l, const struct node *node)
         lowering_define(l, node->outputs[0], tensor);
         return lowering_swish(l, tensor);
     }
-    for (int i = 0; i < count; i++) {
-        dnnl_primitive_desc_t pd = NULL;
-        int status = try_eltwise(l, node, layouts[i], &pd);
-        if (status != STATUS_OK)
-            return status;
-        if (pd != NULL)
-            return add_eltwise(l, node, layouts[i], pd);
-    }
-    return LOWER_DECLINED;
+    return lowering_first_of(l, node, layouts, count, try_eltwise, add_eltwise);
 }
 
 /* [n, c, 1, 1] against [n, c, h, w] */
@@ -145,28 +132,23 @@ static bool is_channel_vector(const struct shape *vector, const struct shape *x)
            vector->dims[1] == x->dims[1] && vector->dims[2] == 1 && vector->dims[3] == 1;
 }
 
-/* Squeeze-and-excite: every channel of every image by a factor of its own. */
+/* Squeeze-and-excite: every channel of every image by a factor of its own, in place. */
 static int lower_excite(struct lowering *l, const struct node *node, int x, int factors)
 {
     enum layout layouts[LAYOUT_COUNT];
-    int step, source, destination, vector, status;
+    int tensor, vector, step, status;
 
     (void)lowering_layouts_of(l, x, layouts);
-    source = lowering_obtain_writable(l, x, layouts[0]);
-    if (source < 0)
-        return source;
-    destination = source;
-    vector = lowering_obtain(l, factors, LAYOUT_PLAIN);
-    if (vector < 0)
-        return vector;
-    step = lowering_step(l, STEP_SCALE, "scale");
-    status = step < 0 ? step : lowering_argument(l, step, DNNL_ARG_SRC, source);
+    tensor = lowering_obtain_writable(l, x, layouts[0]);
+    vector = tensor < 0 ? tensor : lowering_obtain(l, factors, LAYOUT_PLAIN);
+    step = vector < 0 ? vector : lowering_step(l, STEP_SCALE, "scale");
+    status = step < 0 ? step : lowering_argument(l, step, DNNL_ARG_SRC, tensor);
     if (status == STATUS_OK)
         status = lowering_argument(l, step, DNNL_ARG_WEIGHTS, vector);
     if (status == STATUS_OK)
-        status = lowering_argument(l, step, DNNL_ARG_DST, destination);
+        status = lowering_argument(l, step, DNNL_ARG_DST, tensor);
     if (status == STATUS_OK)
-        lowering_define(l, node->outputs[0], destination);
+        lowering_define(l, node->outputs[0], tensor);
     return status;
 }
 
@@ -200,14 +182,9 @@ static int add_binary(struct lowering *l, const struct node *node, enum layout l
 {
     int right = lowering_obtain(l, node->inputs[1], layout);
     int left = right < 0 ? right : lowering_obtain_writable(l, node->inputs[0], layout);
-    int step, status;
+    int step = left < 0 ? left : lowering_primitive(l, pd, op_name(node->op));
+    int status = step < 0 ? step : lowering_argument(l, step, DNNL_ARG_SRC_0, left);
 
-    if (left < 0) {
-        dnnl_primitive_desc_destroy(pd);
-        return left;
-    }
-    step = lowering_primitive(l, pd, op_name(node->op));
-    status = step < 0 ? step : lowering_argument(l, step, DNNL_ARG_SRC_0, left);
     if (status == STATUS_OK)
         status = lowering_argument(l, step, DNNL_ARG_SRC_1, right);
     if (status == STATUS_OK)
@@ -235,15 +212,7 @@ int lower_binary(struct lowering *l, const struct node *node)
         return LOWER_DECLINED;
     }
     count = layouts_for(l, left, layouts);
-    for (int i = 0; i < count; i++) {
-        dnnl_primitive_desc_t pd = NULL;
-        int status = try_binary(l, node, layouts[i], &pd);
-        if (status != STATUS_OK)
-            return status;
-        if (pd != NULL)
-            return add_binary(l, node, layouts[i], pd);
-    }
-    return LOWER_DECLINED;
+    return lowering_first_of(l, node, layouts, count, try_binary, add_binary);
 }
 
 /* Scale and shift per channel, repeated for every image, so that the kernel's vectors are always

@@ -35,9 +35,10 @@ static bool is_plain_window(const struct node *node, const struct onednn_window 
     return true;
 }
 
-static int try_pool(struct lowering *l, const struct node *node, const struct onednn_window *window,
-                    enum layout layout, dnnl_primitive_desc_t *out)
+static int try_pool(struct lowering *l, const struct node *node, enum layout layout,
+                    dnnl_primitive_desc_t *out)
 {
+    struct onednn_window window;
     dnnl_alg_kind_t algorithm = dnnl_pooling_max;
     onednn_desc source, destination;
     dnnl_primitive_attr_t attr = NULL;
@@ -51,12 +52,13 @@ static int try_pool(struct lowering *l, const struct node *node, const struct on
         onednn_desc_free(&source);
         return status;
     }
+    describe_window(l, node, &window);
     if (node->op == OP_AVERAGE_POOL)
         algorithm = node->u.pool.count_include_pad ? dnnl_pooling_avg_include_padding
                                                    : dnnl_pooling_avg_exclude_padding;
     status = onednn_check(lowering_attributes(NULL, &attr), "attributes", l->err);
     if (status == STATUS_OK && onednn_pool(&pd, l->source->engine, algorithm, ONEDNN_REF(source),
-                                           ONEDNN_REF(destination), window, attr) == dnnl_success)
+                                           ONEDNN_REF(destination), &window, attr) == dnnl_success)
         *out = lowering_optimised(pd);
     if (attr != NULL)
         dnnl_primitive_attr_destroy(attr);
@@ -72,14 +74,9 @@ static int add_pool(struct lowering *l, const struct node *node, enum layout lay
     int destination =
         source < 0 ? source
                    : lowering_tensor(l, layout, DTYPE_F32, lowering_shape(l, node->outputs[0]));
-    int step, status;
+    int step = destination < 0 ? destination : lowering_primitive(l, pd, op_name(node->op));
+    int status = step < 0 ? step : lowering_argument(l, step, DNNL_ARG_SRC, source);
 
-    if (destination < 0) {
-        dnnl_primitive_desc_destroy(pd);
-        return destination;
-    }
-    step = lowering_primitive(l, pd, op_name(node->op));
-    status = step < 0 ? step : lowering_argument(l, step, DNNL_ARG_SRC, source);
     if (status == STATUS_OK)
         status = lowering_argument(l, step, DNNL_ARG_DST, destination);
     if (status == STATUS_OK)
@@ -99,26 +96,14 @@ int lower_pool(struct lowering *l, const struct node *node)
     if (!is_plain_window(node, &window))
         return LOWER_DECLINED;
     count = lowering_layouts_of(l, node->inputs[0], layouts);
-    for (int i = 0; i < count; i++) {
-        dnnl_primitive_desc_t pd = NULL;
-        int status = try_pool(l, node, &window, layouts[i], &pd);
-        if (status != STATUS_OK)
-            return status;
-        if (pd != NULL)
-            return add_pool(l, node, layouts[i], pd);
-    }
-    return LOWER_DECLINED;
+    return lowering_first_of(l, node, layouts, count, try_pool, add_pool);
 }
 
-/* The swish step that made the tensor, when it is the last step: the pool joins its pass. */
-static struct step *swish_just_made(const struct lowering *l, int tensor)
+/* Whether the last step is the swish that made the tensor: the pool then joins its pass. */
+static bool is_swish_of(const struct step *last, int tensor)
 {
-    struct step *last = l->plan->step_count > 0 ? &l->plan->steps[l->plan->step_count - 1] : NULL;
-
-    return last != NULL && last->kind == STEP_SWISH && last->argument_count == 1 &&
-                   last->arguments[0].tensor == tensor
-               ? last
-               : NULL;
+    return last->kind == STEP_SWISH && last->argument_count == 1 &&
+           last->arguments[0].tensor == tensor;
 }
 
 int lower_global_average_pool(struct lowering *l, const struct node *node)
@@ -136,9 +121,10 @@ int lower_global_average_pool(struct lowering *l, const struct node *node)
     if (destination < 0)
         return destination;
     lowering_define(l, node->outputs[0], destination);
-    if (swish_just_made(l, source) != NULL) {
-        l->plan->steps[l->plan->step_count - 1].operator_name = "swish+mean";
-        return lowering_argument(l, l->plan->step_count - 1, DNNL_ARG_DST_1, destination);
+    step = l->plan->step_count - 1;
+    if (step >= 0 && is_swish_of(&l->plan->steps[step], source)) {
+        l->plan->steps[step].operator_name = "swish+mean";
+        return lowering_argument(l, step, DNNL_ARG_DST_1, destination);
     }
     step = lowering_step(l, STEP_MEAN, op_name(node->op));
     status = step < 0 ? step : lowering_argument(l, step, DNNL_ARG_SRC, source);
@@ -200,36 +186,26 @@ static int try_concat(struct lowering *l, const struct node *node, enum layout l
     return status;
 }
 
+/* All parts are there before the step that reads them is. */
 static int add_concat(struct lowering *l, const struct node *node, enum layout layout,
                       dnnl_primitive_desc_t pd)
 {
-    int *parts = calloc((size_t)node->input_count, sizeof *parts);
-    int step, destination = -1;
-    int status =
-        parts == NULL ? error_set(l->err, STATUS_NO_MEMORY, "no memory for a plan") : STATUS_OK;
+    int step, destination, status = STATUS_OK;
 
-    for (int i = 0; i < node->input_count && status == STATUS_OK; i++) {
-        parts[i] = lowering_obtain(l, node->inputs[i], layout);
-        status = parts[i] < 0 ? parts[i] : STATUS_OK;
-    }
-    if (status == STATUS_OK) {
-        destination = lowering_tensor(l, layout, DTYPE_F32, lowering_shape(l, node->outputs[0]));
-        status = destination < 0 ? destination : STATUS_OK;
-    }
-    if (status != STATUS_OK) {
-        dnnl_primitive_desc_destroy(pd);
-        free(parts);
+    for (int i = 0; i < node->input_count && status >= 0; i++)
+        status = lowering_obtain(l, node->inputs[i], layout);
+    if (status < 0)
         return status;
-    }
-    step = lowering_primitive(l, pd, op_name(node->op));
+    destination = lowering_tensor(l, layout, DTYPE_F32, lowering_shape(l, node->outputs[0]));
+    step = destination < 0 ? destination : lowering_primitive(l, pd, op_name(node->op));
     status = step < 0 ? step : STATUS_OK;
     for (int i = 0; i < node->input_count && status == STATUS_OK; i++)
-        status = lowering_argument(l, step, DNNL_ARG_MULTIPLE_SRC + i, parts[i]);
+        status = lowering_argument(l, step, DNNL_ARG_MULTIPLE_SRC + i,
+                                   lowering_obtain(l, node->inputs[i], layout));
     if (status == STATUS_OK)
         status = lowering_argument(l, step, DNNL_ARG_DST, destination);
     if (status == STATUS_OK)
         lowering_define(l, node->outputs[0], destination);
-    free(parts);
     return status;
 }
 
@@ -245,15 +221,7 @@ int lower_concat(struct lowering *l, const struct node *node)
     if (node->u.axis.axis != 1 && node->u.axis.axis != -3)
         return LOWER_DECLINED;
     count = lowering_layouts_of(l, node->inputs[0], layouts);
-    for (int i = 0; i < count; i++) {
-        dnnl_primitive_desc_t pd = NULL;
-        int status = try_concat(l, node, layouts[i], &pd);
-        if (status != STATUS_OK)
-            return status;
-        if (pd != NULL)
-            return add_concat(l, node, layouts[i], pd);
-    }
-    return LOWER_DECLINED;
+    return lowering_first_of(l, node, layouts, count, try_concat, add_concat);
 }
 
 int lower_softmax(struct lowering *l, const struct node *node)
@@ -274,43 +242,42 @@ int lower_softmax(struct lowering *l, const struct node *node)
     return lowering_argument(l, step, DNNL_ARG_DST, tensor);
 }
 
+/* The constant an input is, for a reference step; STATUS_OK with NULL for what flows. */
+static int constant_of(struct lowering *l, int value, const struct tensor **out)
+{
+    *out = NULL;
+    return lowering_is_constant(l, value) ? weights_tensor(l->source->weights, value, out, l->err)
+                                          : STATUS_OK;
+}
+
 int lower_reference(struct lowering *l, const struct node *node)
 {
-    int value = node->outputs[0];
-    int step, destination, status;
-    int *sources = calloc((size_t)node->input_count + 1, sizeof *sources);
+    int y = node->outputs[0], step, destination, status = STATUS_OK;
 
-    if (sources == NULL)
-        return error_set(l->err, STATUS_NO_MEMORY, "no memory for a plan");
-    for (int i = 0; i < node->input_count; i++) {
-        int input = node->inputs[i];
-        sources[i] = input < 0 || lowering_is_constant(l, input)
-                         ? -1
-                         : lowering_obtain(l, input, LAYOUT_PLAIN);
-        if (input >= 0 && !lowering_is_constant(l, input) && sources[i] < 0) {
-            status = sources[i];
-            goto done;
-        }
+    /* All inputs are there before the step that reads them is. */
+    for (int i = 0; i < node->input_count && status >= 0; i++) {
+        if (node->inputs[i] >= 0 && !lowering_is_constant(l, node->inputs[i]))
+            status = lowering_obtain(l, node->inputs[i], LAYOUT_PLAIN);
     }
-    destination =
-        lowering_tensor(l, LAYOUT_PLAIN, l->graph->values[value].dtype, lowering_shape(l, value));
+    if (status < 0)
+        return status;
+    destination = lowering_tensor(l, LAYOUT_PLAIN, l->graph->values[y].dtype, lowering_shape(l, y));
     step = destination < 0 ? destination : lowering_step(l, STEP_REFERENCE, op_name(node->op));
     status = step < 0 ? step : STATUS_OK;
     for (int i = 0; i < node->input_count && status == STATUS_OK; i++) {
         const struct tensor *constant;
-        if (sources[i] >= 0) {
-            status = lowering_argument(l, step, i, sources[i]);
-        } else if (node->inputs[i] >= 0) {
-            status = weights_tensor(l->source->weights, node->inputs[i], &constant, l->err);
-            if (status == STATUS_OK)
-                status = lowering_argument_data(l, step, i, constant);
-        }
+        if (node->inputs[i] < 0)
+            continue;
+        status = constant_of(l, node->inputs[i], &constant);
+        if (status == STATUS_OK)
+            status = constant != NULL
+                         ? lowering_argument_data(l, step, i, constant)
+                         : lowering_argument(l, step, i,
+                                             lowering_obtain(l, node->inputs[i], LAYOUT_PLAIN));
     }
     if (status == STATUS_OK)
         status = lowering_argument(l, step, DNNL_ARG_DST, destination);
     if (status == STATUS_OK)
-        lowering_define(l, value, destination);
-done:
-    free(sources);
+        lowering_define(l, y, destination);
     return status;
 }

@@ -148,33 +148,35 @@ int lowering_view(struct lowering *l, int root, enum layout layout, const struct
     return index;
 }
 
-int lowering_reorder(struct lowering *l, int from, int to)
+/* The library's reorder as a step; index or negative status. */
+static int add_reorder(struct lowering *l, onednn_desc_ref source, onednn_desc_ref target)
 {
-    struct exec_plan *plan = l->plan;
-    const struct exec_tensor *source = &plan->tensors[from], *target = &plan->tensors[to];
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_attr_t attr = NULL;
-    int step;
+    int step, status = onednn_check(lowering_attributes(NULL, &attr), "attributes", l->err);
 
-    if (source->layout == LAYOUT_PLAIN && target->layout == LAYOUT_NHWC_BF16 &&
-        source->shape.rank == 4 && source->shape.dims[1] <= PACK_CHANNELS_MAX) {
-        step = lowering_step(l, STEP_PACK, "pack");
-    } else {
-        int status = onednn_check(lowering_attributes(NULL, &attr), "attributes", l->err);
-        if (status != STATUS_OK)
-            return status;
-        status = onednn_check(
-            dnnl_reorder_primitive_desc_create(&pd, ONEDNN_REF(source->desc), l->source->engine,
-                                               ONEDNN_REF(target->desc), l->source->engine, attr),
-            "a reorder", l->err);
-        dnnl_primitive_attr_destroy(attr);
-        if (status != STATUS_OK)
-            return status;
-        step = lowering_primitive(l, pd, "reorder");
-    }
-    if (step < 0)
-        return step;
-    int status = lowering_argument(l, step, DNNL_ARG_SRC, from);
+    if (status != STATUS_OK)
+        return status;
+    status = onednn_check(dnnl_reorder_primitive_desc_create(&pd, source, l->source->engine, target,
+                                                             l->source->engine, attr),
+                          "a reorder", l->err);
+    dnnl_primitive_attr_destroy(attr);
+    if (status != STATUS_OK)
+        return status;
+    step = lowering_primitive(l, pd, "reorder");
+    dnnl_primitive_desc_destroy(pd);
+    return step;
+}
+
+int lowering_reorder(struct lowering *l, int from, int to)
+{
+    const struct exec_tensor *source = &l->plan->tensors[from], *target = &l->plan->tensors[to];
+    bool pack = source->layout == LAYOUT_PLAIN && target->layout == LAYOUT_NHWC_BF16 &&
+                source->shape.rank == 4 && source->shape.dims[1] <= PACK_CHANNELS_MAX;
+    int step = pack ? lowering_step(l, STEP_PACK, "pack")
+                    : add_reorder(l, ONEDNN_REF(source->desc), ONEDNN_REF(target->desc));
+    int status = step < 0 ? step : lowering_argument(l, step, DNNL_ARG_SRC, from);
+
     return status == STATUS_OK ? lowering_argument(l, step, DNNL_ARG_DST, to) : status;
 }
 
@@ -331,6 +333,23 @@ dnnl_primitive_desc_t lowering_optimised(dnnl_primitive_desc_t pd)
     return NULL;
 }
 
+int lowering_first_of(struct lowering *l, const struct node *node, const enum layout *layouts,
+                      int count, lowering_attempt attempt, lowering_addition add)
+{
+    for (int i = 0; i < count; i++) {
+        dnnl_primitive_desc_t pd = NULL;
+        int status = attempt(l, node, layouts[i], &pd);
+        if (status != STATUS_OK)
+            return status;
+        if (pd == NULL)
+            continue;
+        status = add(l, node, layouts[i], pd);
+        dnnl_primitive_desc_destroy(pd);
+        return status;
+    }
+    return LOWER_DECLINED;
+}
+
 static int add_scratchpad(struct lowering *l, dnnl_primitive_desc_t pd, int step)
 {
     onednn_desc_ref desc = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
@@ -364,7 +383,6 @@ int lowering_primitive(struct lowering *l, dnnl_primitive_desc_t pd, const char 
     }
     if (status == STATUS_OK)
         status = add_scratchpad(l, pd, step);
-    dnnl_primitive_desc_destroy(pd);
     return status == STATUS_OK ? step : status;
 }
 

@@ -59,7 +59,7 @@ int lowering_step(struct lowering *l, enum step_kind kind, const char *operator_
 int lowering_argument(struct lowering *l, int step, int role, int tensor);
 int lowering_argument_memory(struct lowering *l, int step, int role, dnnl_memory_t memory);
 int lowering_argument_data(struct lowering *l, int step, int role, const void *data);
-/* A step of a primitive with its scratchpad; takes `pd` over and destroys it in every case. */
+/* A step of a primitive with its scratchpad; `pd` stays the caller's. */
 int lowering_primitive(struct lowering *l, dnnl_primitive_desc_t pd, const char *operator_name);
 /* Says in the plan's text that the step ends in an activation. */
 void lowering_note_activation(struct lowering *l, int step, enum activation activation);
@@ -74,6 +74,16 @@ dnnl_primitive_desc_t lowering_optimised(dnnl_primitive_desc_t pd);
 /* Appends an activation as post-ops. dnnl_unimplemented for one it has not. */
 dnnl_status_t lowering_append_activation(dnnl_post_ops_t ops, enum activation activation, float a,
                                          float b);
+/* Describes a node's primitive in a layout; *out stays NULL where the library has no optimised one.
+ */
+typedef int (*lowering_attempt)(struct lowering *l, const struct node *node, enum layout layout,
+                                dnnl_primitive_desc_t *out);
+/* Appends the step once its primitive is described. */
+typedef int (*lowering_addition)(struct lowering *l, const struct node *node, enum layout layout,
+                                 dnnl_primitive_desc_t pd);
+/* Adds the node in the first layout that the library has an optimised implementation for. */
+int lowering_first_of(struct lowering *l, const struct node *node, const enum layout *layouts,
+                      int count, lowering_attempt attempt, lowering_addition add);
 /* Attributes with a scratchpad of the caller's; post-ops taken as they are when not NULL. */
 dnnl_status_t lowering_attributes(const_dnnl_post_ops_t ops, dnnl_primitive_attr_t *out);
 /* Whether our own swish, a step in place after the operator, beats the library's post-op here. */

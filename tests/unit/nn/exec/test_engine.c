@@ -80,9 +80,18 @@ static void check_one_thread_is_one(void **state)
     graph_free(graph);
 }
 
+static void check_two_threads(struct graph *graph, struct rng *rng, double fp32, double bf16)
+{
+    assert_true(engine_difference(graph, rng, PRECISION_FP32, 3, 2) <= fp32);
+    assert_true(engine_difference(graph, rng, PRECISION_BF16, 3, 2) <= bf16);
+    graph_free(graph);
+}
+
 static void check_threads_within(void **state)
 {
+    struct error err;
     struct rng rng;
+    struct graph *graph = NULL;
 
     (void)state;
 #if defined(__SANITIZE_THREAD__)
@@ -90,13 +99,13 @@ static void check_threads_within(void **state)
     skip();
 #endif
     for (uint64_t seed = 100; seed < 110; seed++) {
-        struct graph *graph;
         rng_seed(&rng, seed);
-        graph = random_graph(&rng);
-        assert_true(engine_difference(graph, &rng, PRECISION_FP32, 3, 2) <= TOLERANCE_FP32);
-        assert_true(engine_difference(graph, &rng, PRECISION_BF16, 3, 2) <= TOLERANCE_BF16);
-        graph_free(graph);
+        check_two_threads(random_graph(&rng), &rng, TOLERANCE_FP32, TOLERANCE_BF16);
     }
+    /* Large enough that our own kernels are split, too. */
+    succeed(arch_build("efficientnet_b0", &(struct arch_options){10, 64, 5}, &graph, &err), &err);
+    randomise_batch_norms(&rng, graph);
+    check_two_threads(graph, &rng, 1e-4, 0.15);
 }
 
 /* A batch gives what its images give one by one, wherever it is cut. */
@@ -128,6 +137,36 @@ static void check_batches(void **state)
     free(alone);
     free(together);
     tensor_free(input);
+    engine_session_free(session);
+    engine_free(engine);
+    graph_free(graph);
+}
+
+/* A network whose reshape says that the batch is 1. */
+static void check_fixed_batch(void **state)
+{
+    static const int64_t target[] = {1, 48};
+    struct error err;
+    struct rng rng;
+    struct graph *graph = kit_graph();
+    int x = kit_input(graph, SHAPE(1, 3, 4, 4)), y;
+    struct engine *engine;
+    struct engine_session *session;
+    struct tensor *images;
+    float output[3 * 48];
+
+    (void)state;
+    (void)KIT_NODE(graph, OP_RELU, &y, x);
+    (void)KIT_NODE(graph, OP_RESHAPE, &y, y, kit_i64(graph, SHAPE(2), target));
+    kit_output(graph, y);
+    engine = make_engine(graph, PRECISION_FP32, 8);
+    session = make_session(engine, 1);
+    rng_seed(&rng, 4);
+    images = random_tensor(&rng, &SHAPE(3, 3, 4, 4), -1.0, 1.0);
+    succeed(engine_run(session, 3, images->data, output, &err), &err);
+    for (int i = 0; i < 3 * 48; i++)
+        assert_true(output[i] == fmaxf(((const float *)images->data)[i], 0.0f));
+    tensor_free(images);
     engine_session_free(session);
     engine_free(engine);
     graph_free(graph);
@@ -284,9 +323,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(check_one_thread_is_one), cmocka_unit_test(check_random_networks),
         cmocka_unit_test(check_threads_within),    cmocka_unit_test(check_batches),
-        cmocka_unit_test(check_sessions_at_once),  cmocka_unit_test(check_options),
-        cmocka_unit_test(check_precision_names),   cmocka_unit_test(check_refusals),
-        cmocka_unit_test(check_softmax),
+        cmocka_unit_test(check_fixed_batch),       cmocka_unit_test(check_sessions_at_once),
+        cmocka_unit_test(check_options),           cmocka_unit_test(check_precision_names),
+        cmocka_unit_test(check_refusals),          cmocka_unit_test(check_softmax),
     };
 
     cmocka_set_message_output(CM_OUTPUT_TAP);
