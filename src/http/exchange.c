@@ -9,62 +9,21 @@
  * An exchange is held by its connection until the library says it is complete, and by the worker
  * while the handler runs; the last one frees it. A suspended connection cannot complete, so only a
  * streaming handler can outlive its connection. */
-#include <arpa/inet.h>
+#include "http/exchange.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/clock.h"
-#include "base/id.h"
 #include "base/log.h"
-#include "base/text.h"
-#include "http/server_state.h"
 
 enum {
     PIPE_SIZE = 256 * 1024,
     BODY_FIRST_SIZE = 16 * 1024,
-    HEADERS_MAX = 128,
     /* A refused body up to this size is read and dropped, so that the connection can go on. */
     DISCARD_TO_KEEP = 64 * 1024,
     /* Dropped at most of a body whose size was not said; then the connection is closed. */
-    DISCARD_MAX = 64 * 1024 * 1024,
-    REQUEST_ID_MAX = 128
-};
-
-enum stage {
-    STAGE_HEADERS, /* the first call of the library is still to come */
-    STAGE_HELD,    /* the handler decides whether the body is read */
-    STAGE_BODY,
-    STAGE_COMPLETE
-};
-
-enum suspension { RUNNING, WAITING_FOR_ROOM, WAITING_FOR_ANSWER };
-
-struct exchange {
-    struct request request;
-    struct response response;
-    struct server *server;
-    struct exchange *next, *previous; /* of the server's */
-    struct connection *client;
-    struct MHD_Connection *connection;
-    struct route_match match;
-    const char *target; /* as sent */
-    char id[REQUEST_ID_MAX + 1];
-    int64_t started_ns;
-    atomic_int holders;
-
-    /* The event thread's own */
-    enum stage stage;
-    bool has_body;
-    int64_t body_length; /* as declared; -1 when not */
-    size_t received, body_capacity;
-    bool queued; /* the answer is with the library */
-
-    pthread_mutex_t mutex; /* guards all below */
-    enum suspension suspension;
-    bool overrun;  /* the body was longer than the route allows */
-    bool answered; /* `reply` and the response's status are final */
-    struct MHD_Response *reply;
+    DISCARD_MAX = 64 * 1024 * 1024
 };
 
 /* --- Coming and going */
@@ -174,28 +133,23 @@ void exchange_complete(void *context, struct MHD_Connection *connection, void **
 
 /* --- Answers */
 
-static void build_reply(struct exchange *exchange)
+void exchange_settle(struct exchange *exchange)
 {
     exchange->reply = reply_build(&exchange->response, &exchange->request, exchange->id,
                                   atomic_load(&exchange->server->stopping));
     exchange->answered = true;
 }
 
-/* The server's own answer, on the event thread, before any handler has the exchange. */
-static void refuse(struct exchange *exchange, int http_status, const struct error *err,
-                   const char *reason)
+void exchange_refuse(struct exchange *exchange, int http_status, const struct error *err,
+                     const char *reason)
 {
     response_problem(&exchange->response, http_status, err);
-    if (http_status == 405)
-        response_header(&exchange->response, "Allow", exchange->match.allow);
-    if (http_status == 401)
-        response_header(&exchange->response, "WWW-Authenticate", "Bearer realm=\"ocelli\"");
     if (http_status == 503)
         response_header(&exchange->response, "Retry-After", "1");
     if (reason != NULL)
         count_refusal(exchange->server, reason);
     drop_body(exchange);
-    build_reply(exchange);
+    exchange_settle(exchange);
 }
 
 static void observe(const struct exchange *exchange)
@@ -292,7 +246,7 @@ static void answer(struct exchange *exchange)
                   exchange->match.route->body_max);
         response_problem(&exchange->response, 413, &err);
     }
-    build_reply(exchange);
+    exchange_settle(exchange);
     if (exchange->suspension != RUNNING)
         resume(exchange);
     pthread_mutex_unlock(&exchange->mutex);
@@ -334,152 +288,10 @@ static void dispatch(struct exchange *exchange, enum suspension why)
     error_set(&err, (enum status)status,
               status == STATUS_CLOSED ? "the server is shutting down"
                                       : "too many requests are waiting; try again soon");
-    refuse(exchange, 503, &err, status == STATUS_CLOSED ? "stopping" : "queue_full");
+    exchange_refuse(exchange, 503, &err, status == STATUS_CLOSED ? "stopping" : "queue_full");
 }
 
 /* --- Headers */
-
-struct header_copy {
-    struct exchange *exchange;
-    bool failed;
-};
-
-static enum MHD_Result copy_header(void *context, enum MHD_ValueKind kind, const char *name,
-                                   const char *value)
-{
-    struct header_copy *copy = context;
-    struct request *request = &copy->exchange->request;
-
-    (void)kind;
-    if (value == NULL)
-        value = "";
-    if (request->header_count == HEADERS_MAX)
-        return MHD_NO;
-    struct pair *pair = &request->headers[request->header_count++];
-    pair->name = arena_copy_text(&request->arena, name, strlen(name));
-    pair->value = arena_copy_text(&request->arena, value, strlen(value));
-    copy->failed = pair->name == NULL || pair->value == NULL;
-    return copy->failed ? MHD_NO : MHD_YES;
-}
-
-static bool copy_headers(struct exchange *exchange)
-{
-    struct request *request = &exchange->request;
-    struct header_copy copy = {.exchange = exchange};
-
-    request->headers = arena_alloc(&request->arena, HEADERS_MAX * sizeof *request->headers);
-    if (request->headers == NULL)
-        return false;
-    MHD_get_connection_values(exchange->connection, MHD_HEADER_KIND, copy_header, &copy);
-    return !copy.failed;
-}
-
-/* The client's own id when it sent one that is fit for headers and logs, else a new one. */
-static void choose_id(struct exchange *exchange)
-{
-    const char *given = request_header(&exchange->request, "X-Request-Id");
-    static const char allowed[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    const size_t length = given != NULL ? strlen(given) : 0;
-
-    if (length > 0 && length <= REQUEST_ID_MAX && strspn(given, allowed) == length)
-        memcpy(exchange->id, given, length + 1);
-    else
-        id_make(exchange->id);
-}
-
-static void read_body_headers(struct exchange *exchange)
-{
-    const char *length = request_header(&exchange->request, "Content-Length");
-
-    if (request_header(&exchange->request, "Transfer-Encoding") != NULL) {
-        exchange->has_body = true;
-    } else if (length != NULL && text_read_integer(length, &exchange->body_length) == 0) {
-        exchange->has_body = exchange->body_length > 0;
-    }
-}
-
-/* --- Admission */
-
-static bool admit_route(struct exchange *exchange)
-{
-    struct request *request = &exchange->request;
-    struct error err = {0};
-    const int status = router_find(exchange->server->router, &request->arena, request->method,
-                                   &request->uri, &exchange->match, &err);
-
-    request->params = exchange->match.params;
-    request->param_count = exchange->match.param_count;
-    if (status == STATUS_OK)
-        return true;
-    if (status == STATUS_UNSUPPORTED && strcmp(request->method, "OPTIONS") == 0) {
-        response_status(&exchange->response, 204);
-        response_header(&exchange->response, "Allow", exchange->match.allow);
-        build_reply(exchange);
-    } else if (status == STATUS_UNSUPPORTED) {
-        refuse(exchange, 405, &err, NULL);
-    } else {
-        refuse(exchange, status == STATUS_NOT_FOUND ? 404 : 500, &err, NULL);
-    }
-    return false;
-}
-
-static bool admit_client(struct exchange *exchange)
-{
-    struct error err = {0};
-    int retry_after = 1;
-    char seconds[16];
-
-    switch (access_check(exchange->server->access, &exchange->request, exchange->match.route,
-                         exchange->started_ns, &retry_after, &err)) {
-    case ACCESS_GRANTED:
-        return true;
-    case ACCESS_NO_KEY:
-        refuse(exchange, 401, &err, "unauthorized");
-        return false;
-    case ACCESS_CROSS_SITE:
-        refuse(exchange, 403, &err, "cross_site");
-        return false;
-    case ACCESS_TOO_MANY:
-        break;
-    }
-    snprintf(seconds, sizeof seconds, "%d", retry_after);
-    response_header(&exchange->response, "Retry-After", seconds);
-    refuse(exchange, 429, &err, "rate_limit");
-    return false;
-}
-
-static bool admit_body(struct exchange *exchange)
-{
-    const size_t body_max = exchange->match.route->body_max;
-    struct error err = {0};
-
-    if (!exchange->has_body || (body_max > 0 && (exchange->body_length < 0 ||
-                                                 (uint64_t)exchange->body_length <= body_max)))
-        return true;
-    if (body_max == 0)
-        error_set(&err, STATUS_TOO_LARGE, "this address takes no body");
-    else
-        error_set(&err, STATUS_TOO_LARGE, "the body is %lld bytes; at most %zu are allowed",
-                  (long long)exchange->body_length, body_max);
-    refuse(exchange, 413, &err, "too_large");
-    return false;
-}
-
-/* Decides by the headers alone; false when the answer is set already. The rate counts first, so
- * that asking for what is not there is no way around it. */
-static bool admit(struct exchange *exchange)
-{
-    struct request *request = &exchange->request;
-    struct error err = {0};
-
-    if (uri_parse(&request->arena, exchange->target, &request->uri, &err) != STATUS_OK) {
-        request->uri = (struct uri){0};
-        refuse(exchange, 400, &err, "bad_request");
-        return false;
-    }
-    return admit_route(exchange) && admit_client(exchange) && admit_body(exchange);
-}
 
 static bool start_streaming(struct exchange *exchange)
 {
@@ -487,7 +299,7 @@ static bool start_streaming(struct exchange *exchange)
 
     if (body_pipe_create(PIPE_SIZE, release_writer, exchange, &exchange->request.pipe, &err) !=
         STATUS_OK) {
-        refuse(exchange, 503, &err, "memory");
+        exchange_refuse(exchange, 503, &err, "memory");
         return false;
     }
     pthread_mutex_lock(&exchange->mutex);
@@ -502,32 +314,22 @@ static bool start_streaming(struct exchange *exchange)
 /* The library's first call: the headers are there. */
 static enum MHD_Result handle_headers(struct exchange *exchange, const char *method)
 {
-    struct request *request = &exchange->request;
-
     exchange->stage = STAGE_BODY;
     link_exchange(exchange->server, exchange);
     exchange->client =
         MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)
             ->socket_context;
-    request->method = arena_copy_text(&request->arena, method, strlen(method));
-    request->part_count_max = (int)exchange->server->config->batch_files_max + 64;
-    if (exchange->client == NULL || exchange->target == NULL || request->method == NULL ||
-        !copy_headers(exchange))
+    if (!exchange_read_headers(exchange, method))
         return MHD_NO;
-    request->client = exchange->client->client;
-    choose_id(exchange);
-    read_body_headers(exchange);
-
-    const bool admitted = admit(exchange);
-    if (admitted && exchange->has_body && (exchange->match.route->flags & ROUTE_STREAMS_BODY) &&
-        start_streaming(exchange))
+    if (exchange_admit(exchange) && exchange->has_body &&
+        (exchange->match.route->flags & ROUTE_STREAMS_BODY) && start_streaming(exchange))
         return MHD_YES;
     if (!exchange->answered || !exchange->has_body)
         return MHD_YES;
     /* Refused: a small body is let through and dropped, so that the connection can be used again;
      * one that is large, or that the client sends only when told to go on, is not. */
     if (exchange->body_length < 0 || exchange->body_length > DISCARD_TO_KEEP ||
-        request_header(request, "Expect") != NULL)
+        request_header(&exchange->request, "Expect") != NULL)
         return queue_reply_early(exchange);
     return MHD_YES;
 }
@@ -584,7 +386,7 @@ static void keep(struct exchange *exchange, const char *bytes, size_t size)
 
     if (!reserve_body(exchange, size)) {
         error_set(&err, STATUS_BUSY, "too many bodies are being received; try again soon");
-        refuse(exchange, 503, &err, "memory");
+        exchange_refuse(exchange, 503, &err, "memory");
         return;
     }
     memcpy(request->body + request->body_size, bytes, size);
@@ -621,7 +423,7 @@ static void note_overrun(struct exchange *exchange)
     } else if (!exchange->answered) {
         error_set(&err, STATUS_TOO_LARGE, "the body is over %zu bytes",
                   exchange->match.route->body_max);
-        refuse(exchange, 413, &err, "too_large");
+        exchange_refuse(exchange, 413, &err, "too_large");
     }
 }
 

@@ -19,7 +19,7 @@
 #include "base/log.h"
 #include "http/server_state.h"
 
-enum { LISTEN_BACKLOG = 1024, QUEUE_PER_WORKER = 16, CONNECTION_MEMORY = 64 * 1024 };
+enum { LISTEN_BACKLOG = 1024, QUEUE_PER_WORKER = 16, CONNECTION_MEMORY = 32 * 1024 };
 
 /* --- Listening */
 

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/buffer.h"
 #include "base/clock.h"
 #include "base/id.h"
 #include "http_fixture.h"
@@ -229,6 +230,18 @@ static void test_methods(void **state)
     answer_free(&answer);
     answer = ask("BREW /images/7", "", 405);
     answer_free(&answer);
+}
+
+static void test_too_many_headers(void **state)
+{
+    struct buffer headers = {0};
+    (void)state;
+    for (int i = 0; i < 126; i++)
+        buffer_text(&headers, "X: y\r\n");
+    assert_answer("GET /", headers.data, 200, "GET");
+    buffer_text(&headers, "X: y\r\n");
+    assert_answer("GET /", headers.data, 431, "127 headers");
+    buffer_free(&headers);
 }
 
 static void test_query_bounds(void **state)
@@ -492,7 +505,7 @@ static void test_rate_limit(void **state)
     const long seconds = strtol(answer_header(&answer, "Retry-After"), NULL, 10);
     assert_in_range(seconds, 1, 13);
     answer_free(&answer);
-    assert_answer("GET /nothing", "", 404, "");
+    assert_answer("GET /nothing", "", 429, "");
     assert_answer("GET /", "", 200, "");
     fixture_stop(&fixture);
 }
@@ -580,6 +593,7 @@ int main(void)
         SERVER_TEST(test_routes_and_decoding),
         SERVER_TEST(test_wrong_addresses),
         SERVER_TEST(test_methods),
+        SERVER_TEST(test_too_many_headers),
         SERVER_TEST(test_query_bounds),
         SERVER_TEST(test_common_headers),
         SERVER_TEST(test_json_bodies),
