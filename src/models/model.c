@@ -187,14 +187,20 @@ static void note_verdict(const struct precision_verdict *verdict, char *note, si
                  verdict->images);
 }
 
+/* What the settings ask for, else the package. */
+static enum precision wanted_precision(const struct model *model,
+                                       const struct model_options *options)
+{
+    return options->precision != PRECISION_AUTO ? options->precision : model->package->precision;
+}
+
 /* The precision to compile in, why, and whether a check would tell better. */
 static enum precision choose_precision(const struct model *model,
                                        const struct model_options *options, char *note, size_t size,
                                        bool *check_owed)
 {
     struct precision_verdict verdict;
-    const enum precision wanted =
-        options->precision != PRECISION_AUTO ? options->precision : model->package->precision;
+    const enum precision wanted = wanted_precision(model, options);
 
     *check_owed = false;
     if (wanted == PRECISION_FP32) {
@@ -224,7 +230,10 @@ static int compile(struct model *model, const struct model_options *options, str
     struct compiled *compiled = &model->compiled[0];
     struct engine_options engine_options = {.batch_max = options->batch_max};
 
-    int status = load_network(model->package, &graph, model->network_hash, err);
+    /* Hashing a hundred megabytes takes a while: only where the verdict on them counts. */
+    const bool is_checked =
+        wanted_precision(model, options) == PRECISION_AUTO && precision_bf16_native();
+    int status = load_network(model->package, &graph, is_checked ? model->network_hash : NULL, err);
     if (status != STATUS_OK)
         return status;
     model->batch_max = options->batch_max;

@@ -20,6 +20,22 @@ enum { WATCH_NICENESS = 10 };
 
 /* --- Opening and closing */
 
+/* For when nobody is left who would drain them. */
+static void let_go_of_draining(struct model_set *set)
+{
+    pthread_mutex_lock(&set->lock);
+    struct model *model = set->draining;
+    set->draining = NULL;
+    set->wake_now = true; /* their successors may be waiting */
+    pthread_cond_signal(&set->wake);
+    pthread_mutex_unlock(&set->lock);
+    while (model != NULL) {
+        struct model *next = model->next_draining;
+        model_release(model);
+        model = next;
+    }
+}
+
 static int read_config(struct model_set *set, const struct config *config, struct error *err)
 {
     char path[PATH_MAX], top[PATH_MAX];
@@ -79,8 +95,7 @@ void model_set_close(struct model_set *set)
     if (set == NULL)
         return;
     model_set_unwatch(set);
-    while (set->draining != NULL)
-        model_drained(set, set->draining);
+    let_go_of_draining(set);
     for (int i = 0; i < set->slot_count; i++)
         slot_free(set->slots[i]);
     free(set->slots);
@@ -108,6 +123,8 @@ void model_set_on_change(struct model_set *set, void (*changed)(void *context, s
     pthread_mutex_lock(&set->scan_lock);
     set->changed = changed;
     set->context = context;
+    if (changed == NULL)
+        let_go_of_draining(set);
     pthread_mutex_unlock(&set->scan_lock);
 }
 

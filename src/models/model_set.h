@@ -71,7 +71,8 @@ int model_set_check_precision(struct model_set *set, struct error *err);
  * call at a time, on the thread that noticed (the watching one, or one in model_set_scan, _load or
  * _unload). It may call model_set_find, model_set_list and model_drained, nothing else of the set.
  * Once model_set_on_change returns, the callback set before is not running and never runs again.
- * Without a callback nobody drains: models go at once. */
+ * Without a callback nobody drains: models go at once, and those that were draining go when it is
+ * taken away. */
 void model_set_on_change(struct model_set *set, void (*changed)(void *context, struct model *model),
                          void *context);
 int model_set_watch(struct model_set *set, struct error *err); /* starts the thread */

@@ -355,6 +355,25 @@ static void test_same_version_waits_for_its_predecessor(void **state)
     model_set_close(set);
 }
 
+/* Whoever consumed is gone, so nobody will drain. */
+static void test_without_a_callback_nothing_drains(void **state)
+{
+    const struct place *place = *state;
+    struct told told = {0};
+    put(place, "m", "m", "1");
+    put(place, "n", "n", "1");
+    struct model_set *set = open_set(place);
+    told.set = set;
+    model_set_on_change(set, note_change, &told);
+    assert_int_equal(model_set_unload(set, "m", NULL), STATUS_OK);
+    assert_string_equal(describe(set), "m@1:draining n@1:active ");
+    model_set_on_change(set, NULL, NULL);
+    assert_string_equal(describe(set), "n@1:active ");
+    assert_int_equal(model_set_unload(set, "n", NULL), STATUS_OK);
+    assert_string_equal(describe(set), "");
+    model_set_close(set);
+}
+
 static void test_broken_change_leaves_the_old_in_service(void **state)
 {
     const struct place *place = *state;
@@ -685,6 +704,7 @@ int main(void)
         AT_A_PLACE(test_failed_is_tried_again_only_when_changed),
         AT_A_PLACE(test_new_version_takes_over),
         AT_A_PLACE(test_same_version_waits_for_its_predecessor),
+        AT_A_PLACE(test_without_a_callback_nothing_drains),
         AT_A_PLACE(test_broken_change_leaves_the_old_in_service),
         AT_A_PLACE(test_two_packages_of_one_name),
         AT_A_PLACE(test_unload_and_load),
