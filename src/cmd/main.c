@@ -1,4 +1,5 @@
 /* ocelli: one program of subcommands. This file is their table. */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,8 +29,17 @@ static void print_help(FILE *out)
     fputs("\n'ocelli COMMAND --help' tells more. 'ocelli --version' prints the version.\n", out);
 }
 
+/* Large blocks go back to the system when they are freed. By default glibc raises this threshold to
+ * the largest block it has seen, and the memory of one big upload would stay for good. */
+static void keep_memory_flat(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+}
+
 int main(int argc, char **argv)
 {
+    keep_memory_flat();
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
         print_help(argc < 2 ? stderr : stdout);
         return argc < 2 ? 2 : 0;

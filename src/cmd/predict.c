@@ -149,8 +149,8 @@ static int ask(const struct panel *panel, int i, const struct image *image, int 
     int status = input == NULL || answer->probabilities == NULL
                      ? error_set(err, STATUS_NO_MEMORY, "no memory for an input")
                      : preprocess_run(preprocess, image, input, err);
-    if (status == STATUS_OK) /* once to warm up: the first run of a session compiles its plan */
-        status = model_run(model, panel->sessions[i], 1, input, answer->probabilities, err);
+    if (status == STATUS_OK)
+        status = engine_session_prepare(panel->sessions[i], 1, err);
     if (status == STATUS_OK) {
         const int64_t began_ns = clock_monotonic_ns();
         status = model_run(model, panel->sessions[i], 1, input, answer->probabilities, err);

@@ -220,6 +220,8 @@ static int run_gathered(struct compute *compute, struct model *model, int ready,
 {
     struct engine_session *session;
     int status = session_of(compute, model, &session, err);
+    if (status == STATUS_OK) /* compiling a plan is not inference */
+        status = engine_session_prepare(session, ready, err);
     if (status != STATUS_OK)
         return status;
     const int64_t began_ns = clock_monotonic_ns();

@@ -49,6 +49,10 @@ int engine_session_create(struct engine *engine, int threads, struct engine_sess
                           struct error *err);
 void engine_session_free(struct engine_session *session);
 
+/* Makes ready what engine_run needs for n images, so that the first run is as fast as the others:
+ * plans are compiled when first used. Cheap when all is ready. */
+int engine_session_prepare(struct engine_session *session, int n, struct error *err);
+
 /* Runs n images, input [n, c, h, w] f32 row-major, output [n, outputs] f32 (the graph's own output:
  * logits or probabilities). n in 1 .. batch_max. Not thread-safe per session. */
 int engine_run(struct engine_session *session, int n, const float *input, float *output,

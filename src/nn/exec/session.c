@@ -193,6 +193,32 @@ static int check_batch(const struct engine *engine, int n, struct error *err)
     return STATUS_OK;
 }
 
+/* Binds what worker_run(n) will need. */
+static int worker_bind(struct worker *worker, int n, struct error *err)
+{
+    int status = STATUS_OK;
+
+    for (int done = 0; done < n && status == STATUS_OK;) {
+        int log2 = next_chunk_log2(worker->engine, n - done);
+        struct exec_binding *binding;
+        status = worker_binding(worker, log2, &binding, err);
+        done += 1 << log2;
+    }
+    return status;
+}
+
+int engine_session_prepare(struct engine_session *session, int n, struct error *err)
+{
+    int each = session->parts != NULL ? n / session->threads : 0;
+    int status = check_batch(session->engine, n, err);
+
+    for (int i = 0; each > 0 && i < session->threads && status == STATUS_OK; i++)
+        status = worker_bind(&session->parts[i], each, err);
+    if (status == STATUS_OK)
+        status = worker_bind(&session->whole, n - each * session->threads, err);
+    return status;
+}
+
 int engine_run(struct engine_session *session, int n, const float *input, float *output,
                struct error *err)
 {
