@@ -61,10 +61,10 @@ static void print_word(const char *word, size_t length)
     printf(" %.*s", (int)length, word);
 }
 
-/* Text between single quotes of a shell, with `special` characters behind a backslash. */
-static void print_quoted(const char *text, const char *special)
+/* Text that stands between single quotes of a shell, with `special` characters behind a backslash.
+ */
+static void print_inside_quotes(const char *text, const char *special)
 {
-    putchar('\'');
     for (; *text != '\0'; text++) {
         if (*text == '\'')
             fputs("'\\''", stdout);
@@ -73,7 +73,6 @@ static void print_quoted(const char *text, const char *special)
         else
             putchar(*text);
     }
-    putchar('\'');
 }
 
 /* --- bash ---------------------------------------------------------------------------------------
@@ -131,11 +130,12 @@ static const char *zsh_action(const char *value)
 static void print_zsh_option(const struct command *command, const struct option *option)
 {
     (void)command;
-    printf(" \\\n            --%s%s'['", option->name, option->value != NULL ? "=" : "");
-    print_quoted(option->help, "[]:\\");
-    printf("']'");
+    printf(" \\\n            '--%s%s[", option->name, option->value != NULL ? "=" : "");
+    print_inside_quotes(option->help, "[]:\\");
+    putchar(']');
     if (option->value != NULL)
-        printf("':%s:%s'", option->value, zsh_action(option->value));
+        printf(":%s:%s", option->value, zsh_action(option->value));
+    putchar('\'');
 }
 
 static void print_zsh(void)
@@ -150,8 +150,9 @@ static void print_zsh(void)
         char row[256];
         snprintf(row, sizeof row, "%s:%s", (*command)->usage->name, (*command)->usage->summary);
         fputs("        ", stdout);
-        print_quoted(row, "");
-        putchar('\n');
+        putchar('\'');
+        print_inside_quotes(row, "");
+        puts("'");
     }
     fputs("    )\n"
           "    if (( CURRENT == 2 )); then\n"
@@ -184,19 +185,19 @@ static void print_fish_option(const struct command *command, const struct option
            option->name);
     if (option->letter != 0)
         printf(" -s %c", option->letter);
-    fputs(option->value != NULL ? " -r -d " : " -d ", stdout);
-    print_quoted(option->help, "\\");
-    putchar('\n');
+    fputs(option->value != NULL ? " -r -d '" : " -d '", stdout);
+    print_inside_quotes(option->help, "\\");
+    puts("'");
 }
 
 static void print_fish(void)
 {
     puts("# Completions of ocelli for fish.");
     for (const struct command *const *command = commands; *command != NULL; command++) {
-        printf("complete -c ocelli -n __fish_use_subcommand -f -a %s -d ", (*command)->usage->name);
-        print_quoted((*command)->usage->summary, "\\");
-        printf("\ncomplete -c ocelli -n '__fish_seen_subcommand_from %s' -a '",
-               (*command)->usage->name);
+        const struct usage *of = (*command)->usage;
+        printf("complete -c ocelli -n __fish_use_subcommand -f -a %s -d '", of->name);
+        print_inside_quotes(of->summary, "\\");
+        printf("'\ncomplete -c ocelli -n '__fish_seen_subcommand_from %s' -a '", of->name);
         each_word(*command, print_word);
         puts("'");
         each_option(*command, print_fish_option);
