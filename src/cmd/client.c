@@ -103,6 +103,9 @@ int client_open(const struct config *config, const char *url, struct client **ou
     client->base = url != NULL ? given_url(url) : default_url(config);
     if (client->curl == NULL || client->base == NULL)
         status = error_set(err, STATUS_NO_MEMORY, "no memory for a client");
+    else if (strncmp(client->base, "http://", 7) != 0 && strncmp(client->base, "https://", 8) != 0)
+        status = error_set(err, STATUS_INVALID,
+                           "'%s' is not an address of a server: http://HOST:PORT", client->base);
     else
         status = make_headers(client, config->api_key, err);
     if (status != STATUS_OK) {
@@ -234,7 +237,7 @@ static int no_answer(const struct client *client, struct error *err)
                          client->base);
     if (client->last == CURLE_OPERATION_TIMEDOUT)
         return error_set(err, STATUS_TIMEOUT, "%s did not answer in time", client->base);
-    if (client->last == CURLE_URL_MALFORMAT || client->last == CURLE_UNSUPPORTED_PROTOCOL)
+    if (client->last == CURLE_URL_MALFORMAT)
         return error_set(err, STATUS_INVALID, "'%s' is not an address of a server", client->base);
     return error_set(err, STATUS_IO, "talking to %s failed: %s", client->base,
                      client->reason[0] != '\0' ? client->reason : curl_easy_strerror(client->last));
@@ -266,7 +269,8 @@ static int perform_json(struct client *client, json_t **out, struct error *err)
 
 bool client_never_connected(const struct client *client)
 {
-    return client->last == CURLE_COULDNT_CONNECT || client->last == CURLE_COULDNT_RESOLVE_HOST;
+    return client->last == CURLE_COULDNT_CONNECT || client->last == CURLE_COULDNT_RESOLVE_HOST ||
+           client->last == CURLE_URL_MALFORMAT;
 }
 
 /* --- Requests -----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <poll.h>
 #include <pty.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,15 +160,21 @@ static void draw(struct screen *screen, const char *text)
     buffer_free(&out);
 }
 
-/* What was written since the last look, which is known not to be nothing. */
+/* Reads as much as is expected, which comes in pieces, or until nothing more comes. */
 static void expect(const struct screen *screen, const char *expected)
 {
-    char text[1024];
-    const ssize_t size = read(screen->master, text, sizeof text - 1);
+    struct pollfd readable = {.fd = screen->master, .events = POLLIN};
+    char text[1024] = "";
+    size_t size = 0;
 
-    assert_true(size > 0);
+    while (size < strlen(expected) && poll(&readable, 1, 5000) == 1) {
+        const ssize_t got = read(screen->master, text + size, sizeof text - 1 - size);
+        assert_true(got > 0);
+        size += (size_t)got;
+    }
     text[size] = '\0';
     assert_string_equal(text, expected);
+    assert_int_equal(poll(&readable, 1, 0), 0);
 }
 
 /* The terminal's driver puts a '\r' before each '\n', so there are two. */
