@@ -44,7 +44,8 @@ enum precision engine_precision(const struct engine *engine); /* what AUTO becam
 size_t engine_memory(const struct engine *engine);
 
 /* A session for one thread at a time. `threads`: 1 (the rule: parallel over images and models
- * outside), or more to split one batch over cores (OpenMP inside oneDNN). */
+ * outside; then no thread is ever started), or more: each runs an equal part of the batch alone,
+ * and the images left over are split inside (OpenMP in oneDNN), which only pays on idle cores. */
 int engine_session_create(struct engine *engine, int threads, struct engine_session **out,
                           struct error *err);
 void engine_session_free(struct engine_session *session);

@@ -59,7 +59,7 @@ struct step_argument {
 
 struct step {
     enum step_kind kind;
-    const struct node *node; /* for what it was made; NULL for the reorder before nothing */
+    const struct node *node; /* for what it was made */
     const char *operator_name;
     struct step_argument *arguments; /* owned */
     int argument_count;

@@ -40,8 +40,7 @@ static void print_step(FILE *out, const struct exec_plan *plan, const struct ste
     const struct exec_tensor *root = &plan->tensors[tensor->root];
 
     snprintf(operator_text, sizeof operator_text, "%s%s", step->operator_name, step->fused);
-    fprintf(out, "%-26s %-32s %-22s %-11s %-32s %8zu KiB @%zu\n", operator_text,
-            step->node != NULL ? step->node->name : "",
+    fprintf(out, "%-26s %-32s %-22s %-11s %-32s %8zu KiB @%zu\n", operator_text, step->node->name,
             shape_text(&tensor->shape, shape, sizeof shape), layout_text(plan, tensor),
             step->implementation, (tensor->size + 1023) / 1024, root->offset);
 }
