@@ -4,8 +4,8 @@
 int api_open(struct api *api, struct route_table tables[API_TABLES_MAX], int *count,
              struct error *err)
 {
-    const struct route *const faces[] = {api_rest_routes, api_images_routes, api_system_routes,
-                                         api_web_routes};
+    const struct route *const faces[] = {api_upload_routes, api_rest_routes, api_images_routes,
+                                         api_system_routes, api_web_routes};
 
     *count = 0;
     for (size_t i = 0; i < sizeof faces / sizeof *faces; i++)

@@ -42,7 +42,8 @@ int api_open(struct api *api, struct route_table tables[API_TABLES_MAX], int *co
 void api_close(struct api *api);
 
 /* Each face's rows, in its own file; ended by a NULL method. */
-extern const struct route api_rest_routes[];   /* rest.c: SYSTEM.md's paths */
+extern const struct route api_upload_routes[]; /* upload.c: /upload, /upload/batch */
+extern const struct route api_rest_routes[];   /* rest.c: the fixed paths */
 extern const struct route api_images_routes[]; /* images.c: /images... */
 extern const struct route api_system_routes[]; /* system.c: health, models, topics, events, live */
 extern const struct route api_web_routes[];    /* web.c: pages and embedded assets */

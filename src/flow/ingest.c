@@ -3,6 +3,8 @@
  * never a row without its object. */
 #include "flow/ingest.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -192,4 +194,45 @@ int ingest_submit(struct ingest *ingest, const struct ingest_image *image,
     metric_add(ingest->accepted_bytes, (double)image->size);
     metric_observe(ingest->duration, (double)(clock_monotonic_ns() - began_ns) * 1e-9);
     return STATUS_OK;
+}
+
+/* --- Many
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+enum { SUBMITTERS_MAX = 12 };
+
+struct submission {
+    struct ingest *ingest;
+    struct ingest_item *items;
+    int count;
+    atomic_int next;
+};
+
+static void *submit_items(void *argument)
+{
+    struct submission *submission = argument;
+
+    for (int i; (i = atomic_fetch_add(&submission->next, 1)) < submission->count;) {
+        struct ingest_item *item = &submission->items[i];
+        item->status =
+            ingest_submit(submission->ingest, &item->image, &item->accepted, &item->error);
+    }
+    return NULL;
+}
+
+/* An image spends its time waiting for syncs, and those who wait together share one: so a thread
+ * each, of which the caller is one and the others are optional. */
+void ingest_submit_many(struct ingest *ingest, struct ingest_item *items, int count)
+{
+    struct submission submission = {.ingest = ingest, .items = items, .count = count};
+    pthread_t threads[SUBMITTERS_MAX];
+    int started = 0;
+
+    while (started < SUBMITTERS_MAX - 1 && started + 1 < count &&
+           pthread_create(&threads[started], NULL, submit_items, &submission) == 0)
+        started++;
+    submit_items(&submission);
+    for (int i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
 }

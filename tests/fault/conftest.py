@@ -19,3 +19,9 @@ def models(tmp_path_factory):
 def server(models, tmp_path):
     with Server(tmp_path / "data", models) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def shared(models, tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("shared") / "data", models) as server:
+        yield server
