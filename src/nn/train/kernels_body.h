@@ -159,7 +159,7 @@ INLINE void NAME(statistics_tile)(const NAME(element) * x, int rows, int channel
         NAME(statistics_block)(x, rows, channels, pivot, sum, square, c, channels - c);
 }
 
-static void NAME(norm_statistics)(const void *data, int64_t rows, int channels, const float *pivot,
+KERNEL void NAME(norm_statistics)(const void *data, int64_t rows, int channels, const float *pivot,
                                   float *sum, float *square)
 {
     const NAME(element) *x = data;
@@ -198,7 +198,7 @@ INLINE void NAME(norm_forward_tile)(const struct norm_pass *pass, int64_t row, i
         NAME(norm_forward_block)(pass, row, rows, activation, residual, c, pass->channels - c);
 }
 
-static void NAME(norm_forward)(const struct norm_pass *pass, int64_t begin, int64_t end)
+KERNEL void NAME(norm_forward)(const struct norm_pass *pass, int64_t begin, int64_t end)
 {
 #define CALL(activation)                                                                           \
     do {                                                                                           \
@@ -255,10 +255,10 @@ INLINE void NAME(norm_reduce_tile)(const struct norm_pass *pass, int64_t row, in
         NAME(norm_reduce_block)(pass, row, rows, activation, residual, sum_dz, sum_dz_x, c, LANES);
     if (c < pass->channels)
         NAME(norm_reduce_block)
-        (pass, row, rows, activation, residual, sum_dz, sum_dz_x, c, pass->channels - c);
+    (pass, row, rows, activation, residual, sum_dz, sum_dz_x, c, pass->channels - c);
 }
 
-static void NAME(norm_reduce)(const struct norm_pass *pass, int64_t begin, int64_t end,
+KERNEL void NAME(norm_reduce)(const struct norm_pass *pass, int64_t begin, int64_t end,
                               float *sum_dz, float *sum_dz_x)
 {
     memset(sum_dz, 0, (size_t)pass->channels * sizeof *sum_dz);
@@ -312,7 +312,7 @@ INLINE void NAME(norm_backward_tile)(const struct norm_pass *pass, int64_t row, 
         NAME(norm_backward_block)(pass, row, rows, activation, c, pass->channels - c);
 }
 
-static void NAME(norm_backward)(const struct norm_pass *pass, int64_t begin, int64_t end)
+KERNEL void NAME(norm_backward)(const struct norm_pass *pass, int64_t begin, int64_t end)
 {
     enum activation left = pass->residual != NULL ? ACTIVATION_NONE : pass->activation;
 #define CALL(activation)                                                                           \
@@ -332,7 +332,7 @@ static void NAME(norm_backward)(const struct norm_pass *pass, int64_t begin, int
     for (int64_t at = 0, lanes_; at < (count); at += LANES)                                        \
         for (int lanes = (lanes_ = (count)-at) < LANES ? (int)lanes_ : LANES; lanes > 0; lanes = 0)
 
-static void NAME(activate)(const void *from, void *to, int64_t count, enum activation activation,
+KERNEL void NAME(activate)(const void *from, void *to, int64_t count, enum activation activation,
                            float low, float high)
 {
     const NAME(element) *x = from;
@@ -344,7 +344,7 @@ static void NAME(activate)(const void *from, void *to, int64_t count, enum activ
 #undef CALL
 }
 
-static void NAME(activate_backward)(const void *from, const void *gradient, void *to, int64_t count,
+KERNEL void NAME(activate_backward)(const void *from, const void *gradient, void *to, int64_t count,
                                     enum activation activation, float low, float high,
                                     bool accumulate)
 {
@@ -360,7 +360,7 @@ static void NAME(activate_backward)(const void *from, const void *gradient, void
 #undef CALL
 }
 
-static void NAME(add)(const void *left, const void *right, void *to, int64_t count)
+KERNEL void NAME(add)(const void *left, const void *right, void *to, int64_t count)
 {
     const NAME(element) *a = left, *b = right;
     NAME(element) *y = to;
@@ -368,7 +368,7 @@ static void NAME(add)(const void *left, const void *right, void *to, int64_t cou
     NAME(put)(y + at, NAME(get)(a + at, lanes) + NAME(get)(b + at, lanes), lanes);
 }
 
-static void NAME(multiply)(const void *left, const void *right, void *to, int64_t count,
+KERNEL void NAME(multiply)(const void *left, const void *right, void *to, int64_t count,
                            bool accumulate)
 {
     const NAME(element) *a = left, *b = right;
@@ -378,7 +378,7 @@ static void NAME(multiply)(const void *left, const void *right, void *to, int64_
     (y + at, NAME(get)(a + at, lanes) * NAME(get)(b + at, lanes), lanes, accumulate);
 }
 
-static void NAME(copy)(const void *from, void *to, int64_t count, bool accumulate)
+KERNEL void NAME(copy)(const void *from, void *to, int64_t count, bool accumulate)
 {
     const NAME(element) *x = from;
     NAME(element) *y = to;
@@ -390,7 +390,7 @@ static void NAME(copy)(const void *from, void *to, int64_t count, bool accumulat
     NAME(put)(y + at, NAME(get)(y + at, lanes) + NAME(get)(x + at, lanes), lanes);
 }
 
-static void NAME(mask)(const void *from, const uint8_t *keep, float factor, void *to, int64_t count,
+KERNEL void NAME(mask)(const void *from, const uint8_t *keep, float factor, void *to, int64_t count,
                        bool accumulate)
 {
     const NAME(element) *x = from;
@@ -406,7 +406,7 @@ static void NAME(mask)(const void *from, const uint8_t *keep, float factor, void
 
 /* ---- one image's rows against one row ------------------------------------------------------ */
 
-static void NAME(scale)(const void *from, const void *factors, void *to, int64_t rows, int channels,
+KERNEL void NAME(scale)(const void *from, const void *factors, void *to, int64_t rows, int channels,
                         bool accumulate)
 {
     const NAME(element) *x = from, *s = factors;
@@ -424,7 +424,7 @@ static void NAME(scale)(const void *from, const void *factors, void *to, int64_t
     }
 }
 
-static void NAME(scale_reduce)(const void *from, const void *gradient, void *to, int64_t rows,
+KERNEL void NAME(scale_reduce)(const void *from, const void *gradient, void *to, int64_t rows,
                                int channels, bool accumulate)
 {
     const NAME(element) *x = from, *dy = gradient;
@@ -439,7 +439,7 @@ static void NAME(scale_reduce)(const void *from, const void *gradient, void *to,
     }
 }
 
-static void NAME(mean)(const void *from, void *to, int64_t rows, int channels)
+KERNEL void NAME(mean)(const void *from, void *to, int64_t rows, int channels)
 {
     const NAME(element) *x = from;
     NAME(element) *y = to;
@@ -453,7 +453,7 @@ static void NAME(mean)(const void *from, void *to, int64_t rows, int channels)
     }
 }
 
-static void NAME(mean_backward)(const void *gradient, void *to, int64_t rows, int channels,
+KERNEL void NAME(mean_backward)(const void *gradient, void *to, int64_t rows, int channels,
                                 bool accumulate)
 {
     const NAME(element) *dy = gradient;
@@ -520,7 +520,7 @@ INLINE void NAME(pool_at)(const struct pool_pass *pass, const NAME(element) * x,
     }
 }
 
-static void NAME(pool)(const struct pool_pass *pass, const void *from, void *to, uint8_t *index)
+KERNEL void NAME(pool)(const struct pool_pass *pass, const void *from, void *to, uint8_t *index)
 {
     for (int oy = 0; oy < pass->output[0]; oy++)
         for (int ox = 0; ox < pass->output[1]; ox++) {
@@ -565,7 +565,7 @@ INLINE void NAME(pool_backward_at)(const struct pool_pass *pass, const NAME(elem
     }
 }
 
-static void NAME(pool_backward)(const struct pool_pass *pass, const void *dy, const uint8_t *index,
+KERNEL void NAME(pool_backward)(const struct pool_pass *pass, const void *dy, const uint8_t *index,
                                 void *to, bool accumulate)
 {
     for (int iy = 0; iy < pass->input[0]; iy++)
@@ -621,7 +621,7 @@ INLINE void NAME(depthwise_kernel_row)(const struct window_pass *pass, const NAM
     }
 }
 
-static void NAME(depthwise_weights)(const struct window_pass *pass, const void *from,
+KERNEL void NAME(depthwise_weights)(const struct window_pass *pass, const void *from,
                                     const void *gradient_from, float *gradient)
 {
     const NAME(element) *x = from, *dy = gradient_from;
@@ -641,7 +641,7 @@ static void NAME(depthwise_weights)(const struct window_pass *pass, const void *
 
 /* ---- convolutions as products of matrices -------------------------------------------------- */
 
-static void NAME(columns)(const struct window_pass *pass, const void *from, void *to)
+KERNEL void NAME(columns)(const struct window_pass *pass, const void *from, void *to)
 {
     const NAME(element) *x = from;
     NAME(element) *y = to;
@@ -692,7 +692,7 @@ INLINE void NAME(columns_backward_at)(const struct window_pass *pass, const NAME
     }
 }
 
-static void NAME(columns_backward)(const struct window_pass *pass, const void *dy, void *to,
+KERNEL void NAME(columns_backward)(const struct window_pass *pass, const void *dy, void *to,
                                    bool accumulate)
 {
     NAME(element) *dx = to;
@@ -703,7 +703,7 @@ static void NAME(columns_backward)(const struct window_pass *pass, const void *d
 
 /* ---- in and out ---------------------------------------------------------------------------- */
 
-static void NAME(from_planes)(const float *planes, void *to, int64_t pixels, int channels)
+KERNEL void NAME(from_planes)(const float *planes, void *to, int64_t pixels, int channels)
 {
     NAME(element) *y = to;
     for (int c = 0; c < channels; c++)
@@ -716,7 +716,7 @@ static void NAME(from_planes)(const float *planes, void *to, int64_t pixels, int
         }
 }
 
-static void NAME(to_planes)(const void *from, float *planes, int64_t pixels, int channels)
+KERNEL void NAME(to_planes)(const void *from, float *planes, int64_t pixels, int channels)
 {
     const NAME(element) *x = from;
     for (int64_t p = 0; p < pixels; p++)
@@ -730,7 +730,7 @@ static void NAME(to_planes)(const void *from, float *planes, int64_t pixels, int
 
 /* ---- optimiser ----------------------------------------------------------------------------- */
 
-static void NAME(sgd)(const struct sgd_pass *pass, float *weight, const float *gradient,
+KERNEL void NAME(sgd)(const struct sgd_pass *pass, float *weight, const float *gradient,
                       float *velocity, float *average, int64_t count)
 {
     float take = 1.0f - pass->average_keep;

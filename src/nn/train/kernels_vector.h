@@ -4,7 +4,10 @@
 
 #ifndef NN_TRAIN_KERNELS_VECTOR_TYPES
 #define NN_TRAIN_KERNELS_VECTOR_TYPES
-#define INLINE static inline __attribute__((always_inline))
+/* The address sanitizer watches the kernels; the undefined-behaviour one would only watch vector
+ * arithmetic, and takes a minute to compile for it. */
+#define KERNEL static __attribute__((no_sanitize("undefined")))
+#define INLINE static inline __attribute__((always_inline, no_sanitize("undefined")))
 
 enum { LANES = KERNELS_AVX512 ? 16 : 4 };
 

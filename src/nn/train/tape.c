@@ -8,11 +8,11 @@
 
 int memory_create(size_t size, void **out, struct error *err)
 {
-    size_t whole = (size + 63) / 64 * 64;
-    void *memory = aligned_alloc(64, whole > 0 ? whole : 64);
+    size_t whole = (size / 64 + 1) * 64;
+    void *memory = aligned_alloc(64, whole);
     if (memory == NULL)
         return error_set(err, STATUS_NO_MEMORY, "no memory for %zu bytes of training state", size);
-    memset(memory, 0, whole > 0 ? whole : 64);
+    memset(memory, 0, whole);
     *out = memory;
     return STATUS_OK;
 }
