@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -96,6 +97,15 @@ static int own_folder(struct platform *platform, struct error *err)
                          "another ocelli is using '%s'; stop it or choose another --data-dir",
                          folder);
     return STATUS_OK;
+}
+
+/* The C library keeps what threads free, each thread in a place of its own, and raises by itself
+ * the size up to which it does: after a few 10 MB uploads every worker would sit on as much for
+ * ever. Fixed, large pieces go back to the system at once and memory stays flat. */
+static void keep_memory_flat(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 512 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
 }
 
 /* Signals are read from a descriptor; blocked before any thread starts, so that all threads inherit
@@ -223,6 +233,7 @@ int platform_start(const struct config *config, struct platform **out, struct er
         return error_set(err, STATUS_NO_MEMORY, "no memory to start");
     platform->config = config;
     platform->lock_fd = platform->signal_fd = platform->unfit_fd = -1;
+    keep_memory_flat();
     const int status = start(platform, err);
     if (status != STATUS_OK) {
         platform_stop(platform, 0);
