@@ -127,6 +127,13 @@ def test_metrics_count_what_happens(server):
     def grew(series):
         return after.get(series, 0) - before.get(series, 0)
 
+    def has_counted():  # a stage counts after its transaction, so an answer can be ahead of its counters
+        nonlocal after, kinds
+        after, kinds = read_metrics(server)
+        answered = sum(grew(f'ocelli_classified_total{{model="{name}",result="answered"}}') for name in ("plain", "bold", "timid"))
+        return answered >= 6 and grew('ocelli_predictions_recorded_total{result="new"}') >= 6
+
+    eventually(has_counted, 60)
     assert grew("ocelli_images_accepted_total") == 2
     assert grew('ocelli_images_refused_total{reason="unsupported"}') == 1
     assert grew('ocelli_images_refused_total{reason="invalid"}') == 1
