@@ -2,9 +2,11 @@
  *
  * The event thread collects headers and body, then suspends the connection and hands the exchange
  * to a worker; the worker runs the handler and resumes the connection, and the event thread, called
- * again, queues the answer. A route that streams its body is handed over after the headers: the
- * connection stays suspended until the handler reads, so an upload that is refused at once is never
- * sent, and then fills the body's pipe while the handler empties it.
+ * again, queues the answer. A route that streams its body is handed over after the headers when the
+ * body is large: the connection stays suspended until the handler reads, so an upload that is
+ * refused at once is never sent, and then fills the body's pipe while the handler empties it. Such
+ * a handler waits for its client, so that no more than three quarters of the workers may do that;
+ * and a smaller body is collected first, so that slow clients cost memory (bounded) but no worker.
  *
  * An exchange is held by its connection until the library says it is complete, and by the worker
  * while the handler runs; the last one frees it. A suspended connection cannot complete, so only a
@@ -19,6 +21,7 @@
 
 enum {
     PIPE_SIZE = 256 * 1024,
+    STREAM_FROM = 4 * 1024 * 1024, /* bodies above this, or of unknown length, are streamed */
     BODY_FIRST_SIZE = 16 * 1024,
     /* A refused body up to this size is read and dropped, so that the connection can go on. */
     DISCARD_TO_KEEP = 64 * 1024,
@@ -268,6 +271,8 @@ void exchange_run(struct exchange *exchange)
         error_set(&err, STATUS_INTERNAL, "the request was not answered");
         response_problem(&exchange->response, 500, &err);
     }
+    if (exchange->request.pipe != NULL)
+        atomic_fetch_sub(&exchange->server->streaming, 1);
     answer(exchange);
     let_go(exchange);
 }
@@ -293,12 +298,35 @@ static void dispatch(struct exchange *exchange, enum suspension why)
 
 /* --- Headers */
 
+static bool is_streamed(const struct exchange *exchange)
+{
+    return exchange->has_body && (exchange->match.route->flags & ROUTE_STREAMS_BODY) &&
+           (exchange->body_length < 0 || exchange->body_length > STREAM_FROM);
+}
+
+/* Takes one of the places for handlers that wait for their client. */
+static bool take_stream(struct server *server)
+{
+    const int most = server->worker_count - server->worker_count / 4;
+
+    if (atomic_fetch_add(&server->streaming, 1) < most)
+        return true;
+    atomic_fetch_sub(&server->streaming, 1);
+    return false;
+}
+
 static bool start_streaming(struct exchange *exchange)
 {
     struct error err = {0};
 
+    if (!take_stream(exchange->server)) {
+        error_set(&err, STATUS_BUSY, "too many large uploads are being received; try again soon");
+        exchange_refuse(exchange, 503, &err, "streams");
+        return false;
+    }
     if (body_pipe_create(PIPE_SIZE, release_writer, exchange, &exchange->request.pipe, &err) !=
         STATUS_OK) {
+        atomic_fetch_sub(&exchange->server->streaming, 1);
         exchange_refuse(exchange, 503, &err, "memory");
         return false;
     }
@@ -307,6 +335,8 @@ static bool start_streaming(struct exchange *exchange)
     const bool started = exchange->suspension != RUNNING;
     if (started)
         exchange->stage = STAGE_HELD;
+    else
+        atomic_fetch_sub(&exchange->server->streaming, 1);
     pthread_mutex_unlock(&exchange->mutex);
     return started;
 }
@@ -321,8 +351,7 @@ static enum MHD_Result handle_headers(struct exchange *exchange, const char *met
             ->socket_context;
     if (!exchange_read_headers(exchange, method))
         return MHD_NO;
-    if (exchange_admit(exchange) && exchange->has_body &&
-        (exchange->match.route->flags & ROUTE_STREAMS_BODY) && start_streaming(exchange))
+    if (exchange_admit(exchange) && is_streamed(exchange) && start_streaming(exchange))
         return MHD_YES;
     if (!exchange->answered || !exchange->has_body)
         return MHD_YES;

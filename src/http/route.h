@@ -8,7 +8,7 @@
 typedef void (*route_handler)(struct request *request, struct response *response, void *context);
 
 enum route_flags {
-    ROUTE_STREAMS_BODY = 1, /* the handler starts before the body is read and pulls parts */
+    ROUTE_STREAMS_BODY = 1, /* the handler pulls parts; of a large body while it is received */
     ROUTE_OPEN = 2,         /* needs no key: probes, assets */
     ROUTE_HIDDEN = 4,       /* not in OpenAPI */
 };

@@ -32,6 +32,7 @@ struct server {
     pthread_t *workers;
     int worker_count;
     atomic_size_t bodies_size; /* bytes of all bodies held in memory */
+    atomic_int streaming;      /* handlers that read their body while it arrives */
     atomic_bool stopping;      /* connections close after their answer */
     atomic_bool aborting;      /* what has not begun is refused */
 

@@ -564,7 +564,7 @@ static void test_streams_that_break_off_end_their_handlers(void **state)
     for (int i = 0; i < CLIENTS; i++) {
         const int fd = client_connect(&fixture);
         send_headers(fd, "/stream",
-                     "Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 100000\r\n");
+                     "Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 10000000\r\n");
         client_send_text(fd, "--B\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nsome");
         await_readers(1); /* a reset would take back what was not read yet */
         if (i % 2) {      /* a reset, in place of an end */
@@ -586,7 +586,7 @@ static void test_slow_clients_time_out(void **state)
     fixture_start(&fixture, routes, NULL, settings);
     const int fd = client_connect(&fixture), other = client_connect(&fixture);
     send_headers(fd, "/stream",
-                 "Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 100000\r\n");
+                 "Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 10000000\r\n");
     client_send_text(fd, "--B\r\n");
     client_send_text(other, "GET / HT");
     assert_true(recv(fd, &byte, 1, 0) <= 0);
