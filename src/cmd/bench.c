@@ -113,8 +113,7 @@ struct subject {
     int64_t runs;
 };
 
-/* --- Measuring ----------------------------------------------------------------------------------
- */
+/* --- Measuring -------------------------------------------------------------------------------- */
 
 /* One thread that runs a session of its own. */
 struct runner {
@@ -280,8 +279,7 @@ static int measure(struct subject *subject, struct error *err)
     return status != STATUS_OK ? status : measured;
 }
 
-/* --- Telling ------------------------------------------------------------------------------------
- */
+/* --- Telling ---------------------------------------------------------------------------------- */
 
 static double images_per_second(const struct subject *subject)
 {
@@ -354,8 +352,7 @@ static int measure_engine(const char *name, struct engine *engine, const struct 
     return STATUS_OK;
 }
 
-/* --- What to measure ----------------------------------------------------------------------------
- */
+/* --- What to measure -------------------------------------------------------------------------- */
 
 static int measure_arch(const struct config *config, const char *name, const struct values *values,
                         struct report *report, struct error *err)

@@ -24,8 +24,7 @@ struct client {
     char reason[CURL_ERROR_SIZE];
 };
 
-/* --- Opening ------------------------------------------------------------------------------------
- */
+/* --- Opening ---------------------------------------------------------------------------------- */
 
 static void start_curl(void)
 {
@@ -143,8 +142,7 @@ void client_escaped_free(char *text)
     curl_free(text);
 }
 
-/* --- Asking -------------------------------------------------------------------------------------
- */
+/* --- Asking ----------------------------------------------------------------------------------- */
 
 static size_t keep_answer(char *bytes, size_t size, size_t count, void *context)
 {
@@ -273,8 +271,7 @@ bool client_never_connected(const struct client *client)
            client->last == CURLE_URL_MALFORMAT;
 }
 
-/* --- Requests -----------------------------------------------------------------------------------
- */
+/* --- Requests --------------------------------------------------------------------------------- */
 
 int client_get(struct client *client, const char *path, json_t **out, struct error *err)
 {

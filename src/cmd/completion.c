@@ -23,8 +23,7 @@ static const struct usage usage = {
     .options = options,
 };
 
-/* --- The tables ---------------------------------------------------------------------------------
- */
+/* --- The tables ------------------------------------------------------------------------------- */
 
 /* Calls `visit` for each option of a command: its own, the settings and --help. */
 static void each_option(const struct command *command,
@@ -75,8 +74,7 @@ static void print_inside_quotes(const char *text, const char *special)
     }
 }
 
-/* --- bash ---------------------------------------------------------------------------------------
- */
+/* --- bash ------------------------------------------------------------------------------------- */
 
 static void print_bash_option(const struct command *command, const struct option *option)
 {
@@ -118,8 +116,7 @@ static void print_bash(void)
           stdout);
 }
 
-/* --- zsh ----------------------------------------------------------------------------------------
- */
+/* --- zsh -------------------------------------------------------------------------------------- */
 
 static const char *zsh_action(const char *value)
 {
@@ -176,8 +173,7 @@ static void print_zsh(void)
           stdout);
 }
 
-/* --- fish ---------------------------------------------------------------------------------------
- */
+/* --- fish ------------------------------------------------------------------------------------- */
 
 static void print_fish_option(const struct command *command, const struct option *option)
 {
@@ -204,8 +200,7 @@ static void print_fish(void)
     }
 }
 
-/* --- The command --------------------------------------------------------------------------------
- */
+/* --- The command ------------------------------------------------------------------------------ */
 
 static int print_for(const char *shell, struct error *err)
 {

@@ -89,8 +89,7 @@ struct demo {
     char log_path[PATH_MAX];
 };
 
-/* --- Starting -----------------------------------------------------------------------------------
- */
+/* --- Starting --------------------------------------------------------------------------------- */
 
 static int open_photographs(const struct command_line *line, struct source **out, struct error *err)
 {
@@ -158,8 +157,7 @@ static void restore_log(struct demo *demo)
         fprintf(stderr, "ocelli demo: there were warnings; they are in %s\n", demo->log_path);
 }
 
-/* --- Running ------------------------------------------------------------------------------------
- */
+/* --- Running ---------------------------------------------------------------------------------- */
 
 static void print_address(const struct demo *demo, struct buffer *out)
 {
@@ -287,6 +285,8 @@ static int watch(struct demo *demo, struct source *source, struct error *err)
 static int demo_run(struct demo *demo, struct source *source, struct error *err)
 {
     int status = platform_start(demo->config, &demo->platform, err);
+    if (status == STATUS_EXISTS && demo_place_take_any_port(demo->config))
+        status = platform_start(demo->config, &demo->platform, err);
     if (status == STATUS_OK)
         status = check_models(demo, err);
     if (status == STATUS_OK)
@@ -300,8 +300,7 @@ static int demo_run(struct demo *demo, struct source *source, struct error *err)
     return status;
 }
 
-/* --- The command --------------------------------------------------------------------------------
- */
+/* --- The command ------------------------------------------------------------------------------ */
 
 /* Only warnings, unless asked otherwise: the table is what is to be seen. */
 static void quieten(struct config *config)

@@ -59,8 +59,7 @@ static int64_t integer_of(const json_t *object, const char *name)
     return (int64_t)json_integer_value(json_object_get(object, name));
 }
 
-/* --- Watching -----------------------------------------------------------------------------------
- */
+/* --- Watching --------------------------------------------------------------------------------- */
 
 static struct vote *vote_of(struct board *board, const char *model)
 {
@@ -83,8 +82,10 @@ static bool is_with_majority(const json_t *comparison, const json_t *answer)
     size_t i;
     int votes = 0;
 
-    json_array_foreach(json_object_get(comparison, "models"), i, other) votes +=
-        strcmp(text_of(other, "prediction_class"), consensus) == 0;
+    json_array_foreach(json_object_get(comparison, "models"), i, other)
+    {
+        votes += strcmp(text_of(other, "prediction_class"), consensus) == 0;
+    }
     return votes > 1 && strcmp(text_of(answer, "prediction_class"), consensus) == 0;
 }
 
@@ -189,8 +190,7 @@ int board_refresh(struct board *board, struct error *err)
     return STATUS_OK;
 }
 
-/* --- Figures ------------------------------------------------------------------------------------
- */
+/* --- Figures ---------------------------------------------------------------------------------- */
 
 static const json_t *models_of(const json_t *stats)
 {
@@ -208,9 +208,11 @@ static int64_t predictions_before(const struct board *board, const json_t *model
     json_t *before;
     size_t i;
 
-    json_array_foreach(
-        models_of(board->stats_before), i,
-        before) if (same_model(before, model)) return integer_of(before, "total_predictions");
+    json_array_foreach(models_of(board->stats_before), i, before)
+    {
+        if (same_model(before, model))
+            return integer_of(before, "total_predictions");
+    }
     return 0;
 }
 
@@ -267,8 +269,7 @@ static json_t *newest(struct board *board, size_t count)
     return list;
 }
 
-/* --- The table of models ------------------------------------------------------------------------
- */
+/* --- The table of models ---------------------------------------------------------------------- */
 
 static void add_share(struct table *table, double share, enum terminal_style style)
 {
@@ -300,8 +301,10 @@ static double best_accuracy(const json_t *stats)
     json_t *model;
     size_t i;
 
-    json_array_foreach(models_of(stats), i, model) best =
-        fmax(best, json_number_value(json_object_get(model, "accuracy")));
+    json_array_foreach(models_of(stats), i, model)
+    {
+        best = fmax(best, json_number_value(json_object_get(model, "accuracy")));
+    }
     return best;
 }
 
@@ -346,8 +349,7 @@ static void print_models(struct board *board, const struct terminal *terminal, b
     table_free(&table);
 }
 
-/* --- The table of photographs -------------------------------------------------------------------
- */
+/* --- The table of photographs ----------------------------------------------------------------- */
 
 static const char *mark(const struct terminal *terminal, bool right)
 {
@@ -381,8 +383,11 @@ static const json_t *answer_by(const json_t *comparison, const json_t *model)
     json_t *answer;
     size_t i;
 
-    json_array_foreach(json_object_get(comparison, "models"), i,
-                       answer) if (same_model(answer, model)) return answer;
+    json_array_foreach(json_object_get(comparison, "models"), i, answer)
+    {
+        if (same_model(answer, model))
+            return answer;
+    }
     return NULL;
 }
 
@@ -396,9 +401,12 @@ static void print_photographs(const struct board *board, const struct terminal *
     json_t *model, *comparison;
     size_t i, j;
 
-    json_array_foreach(models_of(board->stats), i, model) if (column_count < 2 + MODELS_SHOWN_MAX)
-        columns[column_count++]
-            .title = text_of(model, "model_name");
+    json_array_foreach(models_of(board->stats), i, model)
+    {
+        if (column_count < 2 + MODELS_SHOWN_MAX)
+            columns[column_count++] =
+                (struct table_column){text_of(model, "model_name"), false, ANSWER_COLUMNS};
+    }
     table_open(&table, columns, column_count);
     json_array_foreach(comparisons, i, comparison)
     {
@@ -407,16 +415,20 @@ static void print_photographs(const struct board *board, const struct terminal *
         table_cell(&table, STYLE_PLAIN, "%s",
                    text_printable(text_of(comparison, "original_filename"), name, sizeof name));
         table_cell(&table, STYLE_DIM, "%s", label[0] != '\0' ? label : "-");
+        const bool unreadable = text_of(comparison, "failure_reason")[0] != '\0';
         for (j = 0; (int)j + 2 < column_count; j++)
-            add_answer(&table, terminal,
-                       answer_by(comparison, json_array_get(models_of(board->stats), j)), label);
+            if (unreadable)
+                table_cell(&table, STYLE_YELLOW, "%s", j == 0 ? "cannot be read" : "");
+            else
+                add_answer(&table, terminal,
+                           answer_by(comparison, json_array_get(models_of(board->stats), j)),
+                           label);
     }
     table_print(&table, terminal, 0, out);
     table_free(&table);
 }
 
-/* --- Live ---------------------------------------------------------------------------------------
- */
+/* --- Live ------------------------------------------------------------------------------------- */
 
 static void print_progress(struct board *board, const struct terminal *terminal,
                            const struct feed_counts *counts, struct buffer *out)
@@ -466,8 +478,7 @@ void board_live(struct board *board, const struct terminal *terminal,
     buffer_free(&text);
 }
 
-/* --- The final comparison -----------------------------------------------------------------------
- */
+/* --- The final comparison --------------------------------------------------------------------- */
 
 /* "resnet50" of "resnet50@1"; borrowed text of at most `*length` bytes. */
 static const char *name_of_key(const json_t *pair, const char *member, int *length)

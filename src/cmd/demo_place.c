@@ -1,7 +1,6 @@
 /* Where the demo runs: see demo_place.h. */
 #include "cmd/demo_place.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -21,8 +20,7 @@ static bool is_default(const struct config *config, const char *name)
     return false;
 }
 
-/* --- The folder ---------------------------------------------------------------------------------
- */
+/* --- The folder ------------------------------------------------------------------------------- */
 
 static bool cache_folder(char folder[PATH_MAX])
 {
@@ -82,36 +80,16 @@ static int choose_folder(struct config *config, struct demo_place *place, struct
     return config_set(config, "data_dir", place->folder, CONFIG_FLAG, err);
 }
 
-/* --- The port -----------------------------------------------------------------------------------
- */
-
-/* An address that cannot be read here is the server's to judge. */
-static bool port_is_free(const char *listen_address, int64_t port)
-{
-    struct sockaddr_in ipv4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    const int on = 1;
-
-    if (inet_pton(AF_INET, listen_address, &ipv4.sin_addr) != 1)
-        return true;
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return true;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    const bool taken =
-        bind(fd, (const struct sockaddr *)&ipv4, sizeof ipv4) != 0 || listen(fd, 1) != 0;
-    close(fd);
-    return !taken;
-}
-
 int demo_place_choose(struct config *config, struct demo_place *place, struct error *err)
 {
     *place = (struct demo_place){0};
-    const int status = choose_folder(config, place, err);
-    if (status != STATUS_OK)
-        return status;
-    if (is_default(config, "port") && !port_is_free(config->listen, config->port))
-        return config_set(config, "port", "0", CONFIG_FLAG, err);
-    return STATUS_OK;
+    return choose_folder(config, place, err);
+}
+
+bool demo_place_take_any_port(struct config *config)
+{
+    return is_default(config, "port") &&
+           config_set(config, "port", "0", CONFIG_FLAG, NULL) == STATUS_OK;
 }
 
 void demo_place_leave(const struct demo_place *place)

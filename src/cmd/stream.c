@@ -105,8 +105,7 @@ struct origin {
     const char *argument; /* the folder, or "cifar10" */
 };
 
-/* --- The source ---------------------------------------------------------------------------------
- */
+/* --- The source ------------------------------------------------------------------------------- */
 
 static bool is_cifar10(const struct origin *origin)
 {
@@ -170,8 +169,7 @@ static int open_origin(void *context, struct source **out, struct error *err)
     return source_open_folder(origin->argument, values->labelled, (uint64_t)values->seed, out, err);
 }
 
-/* --- Progress -----------------------------------------------------------------------------------
- */
+/* --- Progress --------------------------------------------------------------------------------- */
 
 static int64_t done_of(const struct upload_counts *counts)
 {
@@ -213,8 +211,7 @@ static bool wait_for_signal(const sigset_t *signals)
     return sigtimedwait(signals, NULL, &pause) > 0;
 }
 
-/* --- Until all is recorded ----------------------------------------------------------------------
- */
+/* --- Until all is recorded -------------------------------------------------------------------- */
 
 /* Messages that some group has still to read, over all topics. */
 static int64_t sum_of_lags(const json_t *answer)
@@ -224,8 +221,12 @@ static int64_t sum_of_lags(const json_t *answer)
     size_t i, j;
 
     json_array_foreach(json_object_get(answer, "topics"), i, topic)
-        json_array_foreach(json_object_get(topic, "groups"), j, group) lags +=
-        json_integer_value(json_object_get(group, "lag"));
+    {
+        json_array_foreach(json_object_get(topic, "groups"), j, group)
+        {
+            lags += json_integer_value(json_object_get(group, "lag"));
+        }
+    }
     return lags;
 }
 
@@ -271,8 +272,7 @@ static int wait_until_recorded(const struct config *config, const struct values 
     return status;
 }
 
-/* --- The summary --------------------------------------------------------------------------------
- */
+/* --- The summary ------------------------------------------------------------------------------ */
 
 static double per_second(int64_t count, double seconds)
 {
@@ -335,8 +335,7 @@ static void print_json(const struct upload_counts *counts, const struct recorded
     json_decref(summary);
 }
 
-/* --- The command --------------------------------------------------------------------------------
- */
+/* --- The command ------------------------------------------------------------------------------ */
 
 static int stream(const struct config *config, const struct values *values,
                   const struct origin *origin, struct error *err)

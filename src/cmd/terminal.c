@@ -14,8 +14,7 @@
 #define ERASE_LINE  "\033[K"
 #define ERASE_BELOW "\033[J"
 
-/* --- What the terminal is -----------------------------------------------------------------------
- */
+/* --- What the terminal is --------------------------------------------------------------------- */
 
 static bool locale_is_utf8(void)
 {
@@ -71,8 +70,7 @@ int terminal_height(const struct terminal *terminal)
     return window_size(terminal).ws_row;
 }
 
-/* --- Columns of text ----------------------------------------------------------------------------
- */
+/* --- Columns of text -------------------------------------------------------------------------- */
 
 /* Past one character of UTF-8, which is *code; a byte that is none of it counts as itself. */
 static const char *next_character(const char *at, uint32_t *code)
@@ -157,8 +155,7 @@ const char *text_printable(const char *text, char *out, size_t size)
     return out;
 }
 
-/* --- Drawing in place ---------------------------------------------------------------------------
- */
+/* --- Drawing in place ------------------------------------------------------------------------- */
 
 /* The rows the drawn block takes at the present width: a terminal that was made narrower has broken
  * the long ones. */
@@ -238,8 +235,7 @@ void terminal_keep(struct terminal *terminal)
     terminal->row_count = 0;
 }
 
-/* --- Pieces -------------------------------------------------------------------------------------
- */
+/* --- Pieces ----------------------------------------------------------------------------------- */
 
 const char *terminal_style(const struct terminal *terminal, enum terminal_style style)
 {

@@ -86,8 +86,7 @@ static int print_table(const struct table *table, const struct terminal *termina
     return ok ? STATUS_OK : error_set(err, STATUS_NO_MEMORY, "no memory for a table");
 }
 
-/* --- list and lag -------------------------------------------------------------------------------
- */
+/* --- list and lag ----------------------------------------------------------------------------- */
 
 static int print_topics(const json_t *topics, const struct terminal *terminal, struct error *err)
 {
@@ -156,8 +155,7 @@ static int list(struct client *client, bool lags, bool json, struct error *err)
     return status;
 }
 
-/* --- tail ---------------------------------------------------------------------------------------
- */
+/* --- tail ------------------------------------------------------------------------------------- */
 
 static void print_message(const json_t *message, const struct terminal *terminal, bool json)
 {
@@ -255,8 +253,7 @@ static int tail(struct client *client, const char *topic, const struct values *v
     return status;
 }
 
-/* --- The command --------------------------------------------------------------------------------
- */
+/* --- The command ------------------------------------------------------------------------------ */
 
 static int dispatch(const struct command_line *line, const struct values *values, struct error *err)
 {

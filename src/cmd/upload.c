@@ -35,8 +35,7 @@ struct upload {
     int thread_count;
 };
 
-/* --- Waiting ------------------------------------------------------------------------------------
- */
+/* --- Waiting ---------------------------------------------------------------------------------- */
 
 static struct timespec timespec_of(int64_t ns)
 {
@@ -68,8 +67,7 @@ static int64_t take_turn(struct upload *upload)
     return due_ns;
 }
 
-/* --- Taking images ------------------------------------------------------------------------------
- */
+/* --- Taking images ---------------------------------------------------------------------------- */
 
 static void note_problem(struct upload *upload, const char *name, const char *message)
 {
@@ -135,8 +133,7 @@ static bool take(struct upload *upload, struct source_image *image)
     return taken;
 }
 
-/* --- Sending ------------------------------------------------------------------------------------
- */
+/* --- Sending ---------------------------------------------------------------------------------- */
 
 enum verdict { VERDICT_DONE, VERDICT_AGAIN, VERDICT_FATAL };
 
@@ -244,8 +241,7 @@ static void *run_connection(void *context)
     return NULL;
 }
 
-/* --- Starting and ending ------------------------------------------------------------------------
- */
+/* --- Starting and ending ---------------------------------------------------------------------- */
 
 static void init_lock(struct upload *upload)
 {

@@ -35,8 +35,7 @@ struct cifar10_source {
     uint32_t at;
 };
 
-/* --- A record as PNG ----------------------------------------------------------------------------
- */
+/* --- A record as PNG -------------------------------------------------------------------------- */
 
 static void to_rows(const uint8_t *planes, uint8_t *pixels)
 {
@@ -98,8 +97,7 @@ static int cifar10_next(struct source *source, struct source_image *image, struc
     return status == STATUS_OK ? 1 : status;
 }
 
-/* --- Opening ------------------------------------------------------------------------------------
- */
+/* --- Opening ---------------------------------------------------------------------------------- */
 
 static void cifar10_close(struct source *source)
 {

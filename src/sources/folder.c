@@ -30,8 +30,7 @@ struct folder_source {
     int labelled;
 };
 
-/* --- Listing ------------------------------------------------------------------------------------
- */
+/* --- Listing ---------------------------------------------------------------------------------- */
 
 static int compare_paths(const void *a, const void *b)
 {
@@ -118,8 +117,7 @@ static int list_folder(struct folder_source *folder, const char *path, int depth
     return status;
 }
 
-/* --- Reading ------------------------------------------------------------------------------------
- */
+/* --- Reading ---------------------------------------------------------------------------------- */
 
 /* The folder a file lies in names its class, but for the folder that was asked for. */
 static void label_from_path(const struct folder_source *folder, const char *path,

@@ -43,8 +43,7 @@ struct fixture {
     char folder[64], url[64];
 };
 
-/* --- The server ---------------------------------------------------------------------------------
- */
+/* --- The server ------------------------------------------------------------------------------- */
 
 static bool begins(const char *name, const char *how)
 {
@@ -162,8 +161,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* --- The source ---------------------------------------------------------------------------------
- */
+/* --- The source ------------------------------------------------------------------------------- */
 
 static const uint8_t png_head[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n', 0,    0, 0,
                                    13,   'I', 'H', 'D', 'R',  0,    0,    0,    7,    0, 0,
@@ -214,8 +212,7 @@ static int times_taken(const struct fixture *fixture, const char *name)
     return times;
 }
 
-/* --- The tests ----------------------------------------------------------------------------------
- */
+/* --- The tests -------------------------------------------------------------------------------- */
 
 static void test_everything_arrives_once(void **state)
 {

@@ -73,8 +73,7 @@ static void read_all(struct source *source, char *text, size_t text_size)
     assert_int_equal(source_next(source, &image, &err), 0);
 }
 
-/* --- Folder -------------------------------------------------------------------------------------
- */
+/* --- Folder ----------------------------------------------------------------------------------- */
 
 static void put_tree(void)
 {
@@ -198,8 +197,7 @@ static void test_folder_without_images_is_not_found(void **state)
     assert_null(source);
 }
 
-/* --- CIFAR-10 -----------------------------------------------------------------------------------
- */
+/* --- CIFAR-10 --------------------------------------------------------------------------------- */
 
 /* Record i of a batch: pixel p of channel c is a value that tells i, c and p apart. */
 static uint8_t expected(int record, int channel, int pixel)
@@ -320,8 +318,7 @@ static void test_cifar10_refuses_other_files(void **state)
     assert_null(source);
 }
 
-/* --- List ---------------------------------------------------------------------------------------
- */
+/* --- List ------------------------------------------------------------------------------------- */
 
 static void test_list_reads_what_is_there(void **state)
 {
