@@ -1,5 +1,5 @@
-/* A training graph laid out for one input size and batch: the layers in order, the memory that
- * flows between them, and the gradients that flow back.
+/* The tape: a training graph laid out for one input size and batch, played forwards for activations
+ * and backwards for gradients.
  *
  * Every activation is nhwc, in bf16 or f32. oneDNN convolves; the rest is kernels.h. Batch norm
  * takes in the residual addition and the activation that follow it, so that a block of a network
