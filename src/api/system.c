@@ -49,12 +49,32 @@ static json_t *part_as_json(int status, const char *engine, const struct error *
                                            "detail", err->message);
 }
 
-static json_t *model_as_json(const struct model *model)
+/* Whether images are given to the model: a moment after it is loaded. */
+static bool has_lane(const json_t *lanes, const struct model_package *package)
+{
+    const json_t *lane;
+    size_t i;
+
+    json_array_foreach(lanes, i, lane)
+    {
+        const char *name = json_string_value(json_object_get(lane, "model"));
+        const char *version = json_string_value(json_object_get(lane, "version"));
+        if (name != NULL && version != NULL && strcmp(name, package->name) == 0 &&
+            strcmp(version, package->version) == 0)
+            return true;
+    }
+    return false;
+}
+
+static json_t *model_as_json(const struct model *model, const json_t *lanes)
 {
     const struct model_package *package = model_package(model);
     const struct engine *engine = model_engine(model);
-    json_t *object = json_pack("{s:s, s:s?}", "state", model_state_name(model_state(model)),
-                               "failure", model_failure(model)[0] ? model_failure(model) : NULL);
+    enum model_state state = model_state(model);
+    if (state == MODEL_ACTIVE && !has_lane(lanes, package))
+        state = MODEL_LOADING;
+    json_t *object = json_pack("{s:s, s:s?}", "state", model_state_name(state), "failure",
+                               model_failure(model)[0] ? model_failure(model) : NULL);
 
     if (package != NULL) {
         json_object_set_new(object, "name", json_string(package->name));
@@ -72,18 +92,25 @@ static json_t *model_as_json(const struct model *model)
     return object;
 }
 
-static json_t *models_as_json(struct model_set *set)
+static json_t *lanes_as_json(const struct api *api)
+{
+    return api->classify != NULL ? classify_describe(api->classify) : json_array();
+}
+
+static json_t *models_as_json(const struct api *api)
 {
     json_t *list = json_array();
     struct model **models;
     int count;
 
-    if (set == NULL || model_set_list(set, &models, &count, NULL) != STATUS_OK)
+    if (api->models == NULL || model_set_list(api->models, &models, &count, NULL) != STATUS_OK)
         return list;
+    json_t *lanes = lanes_as_json(api);
     for (int i = 0; i < count; i++) {
-        json_array_append_new(list, model_as_json(models[i]));
+        json_array_append_new(list, model_as_json(models[i], lanes));
         model_release(models[i]);
     }
+    json_decref(lanes);
     free(models);
     return list;
 }
@@ -106,8 +133,8 @@ static void handle_health(struct request *request, struct response *response, vo
                   part_as_json(objects_status, objects_engine(api->objects), &objects_err), "bus",
                   "status", "ok", "engine", bus_engine(api->bus), "backlog",
                   (json_int_t)bus_backlog(api->bus, api->config->topic_images), "cache", "status",
-                  "ok", "engine", cache_engine(api->cache), "models", models_as_json(api->models),
-                  "lanes", api->classify != NULL ? classify_describe(api->classify) : json_array());
+                  "ok", "engine", cache_engine(api->cache), "models", models_as_json(api), "lanes",
+                  lanes_as_json(api));
     response_json(response, well ? 200 : 503, body);
 }
 
@@ -135,7 +162,7 @@ static void handle_models(struct request *request, struct response *response, vo
     const struct api *api = context;
 
     (void)request;
-    response_json(response, 200, json_pack("{s:o}", "models", models_as_json(api->models)));
+    response_json(response, 200, json_pack("{s:o}", "models", models_as_json(api)));
 }
 
 static void change_model(struct request *request, struct response *response, const struct api *api,
