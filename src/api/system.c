@@ -55,8 +55,7 @@ static bool has_lane(const json_t *lanes, const struct model_package *package)
     const json_t *lane;
     size_t i;
 
-    json_array_foreach(lanes, i, lane)
-    {
+    json_array_foreach (lanes, i, lane) {
         const char *name = json_string_value(json_object_get(lane, "model"));
         const char *version = json_string_value(json_object_get(lane, "version"));
         if (name != NULL && version != NULL && strcmp(name, package->name) == 0 &&

@@ -57,8 +57,7 @@ static int add_times(struct sql *sql, json_t *model, struct error *err)
         query_json(sql, text, SQL_PARAMS(sql_text(name), sql_text(version)), &rows, err);
     if (status == STATUS_OK) {
         histogram_init(histogram);
-        json_array_foreach(rows, i, row)
-        {
+        json_array_foreach (rows, i, row) {
             const json_int_t bucket = json_integer_value(json_object_get(row, "bucket"));
             if (bucket >= 0 && bucket < HISTOGRAM_BUCKETS)
                 histogram_add_bucket(histogram, (int)bucket,
@@ -90,8 +89,7 @@ static int add_calibration(struct sql *sql, json_t *model, struct error *err)
         query_json(sql, text, SQL_PARAMS(sql_text(name), sql_text(version)), &rows, err);
     if (status != STATUS_OK)
         return status;
-    json_array_foreach(rows, i, row)
-    {
+    json_array_foreach (rows, i, row) {
         const json_int_t bin = json_integer_value(json_object_get(row, "bin"));
         if (bin < 0 || bin >= CALIBRATION_BINS)
             continue;
@@ -122,8 +120,7 @@ static int complete_models(struct sql *sql, json_t *models, struct error *err)
     json_t *model;
     size_t i;
 
-    json_array_foreach(models, i, model)
-    {
+    json_array_foreach (models, i, model) {
         int status = add_times(sql, model, err);
         if (status == STATUS_OK)
             status = add_calibration(sql, model, err);
@@ -167,14 +164,13 @@ static double kappa_of_rows(json_t *rows)
     bool fits = classes != NULL;
 
     if (fits)
-        json_array_foreach(rows, i, row) fits &=
-            class_index(classes, json_string_value(json_object_get(row, "class_a"))) >= 0 &&
-            class_index(classes, json_string_value(json_object_get(row, "class_b"))) >= 0;
+        json_array_foreach (rows, i, row)
+            fits &= class_index(classes, json_string_value(json_object_get(row, "class_a"))) >= 0 &&
+                    class_index(classes, json_string_value(json_object_get(row, "class_b"))) >= 0;
     if (fits && classes->count > 0)
         table = calloc((size_t)classes->count * (size_t)classes->count, sizeof *table);
     if (table != NULL) {
-        json_array_foreach(rows, i, row)
-        {
+        json_array_foreach (rows, i, row) {
             const int a = class_index(classes, json_string_value(json_object_get(row, "class_a")));
             const int b = class_index(classes, json_string_value(json_object_get(row, "class_b")));
             table[a * classes->count + b] += json_integer_value(json_object_get(row, "count"));
@@ -238,8 +234,7 @@ static int complete_pairs(struct sql *sql, json_t *pairs, struct error *err)
     json_t *pair;
     size_t i;
 
-    json_array_foreach(pairs, i, pair)
-    {
+    json_array_foreach (pairs, i, pair) {
         const int status = add_kappa(sql, pair, err);
         if (status != STATUS_OK)
             return status;

@@ -219,25 +219,37 @@ static void describe_option(const struct option *option, int width, struct buffe
     buffer_print(out, "  %-*s  %s\n", width, text, option->help);
 }
 
-void options_help(const struct usage *usage, struct buffer *out)
+/* The widest name, and what the column of names takes at least. */
+static int names_width(const struct option *options)
 {
     int width = 10;
 
-    for (const struct option *option = usage->options; option->name != NULL; option++) {
+    for (const struct option *option = options; option->name != NULL; option++) {
         char text[128];
         name_option(option, text, sizeof text);
         if ((int)strlen(text) > width)
             width = (int)strlen(text);
     }
+    return width;
+}
+
+void options_list(const struct option *options, struct buffer *out)
+{
+    const int width = names_width(options);
+    for (const struct option *option = options; option->name != NULL; option++)
+        describe_option(option, width, out);
+}
+
+void options_help(const struct usage *usage, struct buffer *out)
+{
     buffer_print(out, "Usage: ocelli %s [OPTIONS]%s%s\n\n%s.\n", usage->name,
                  *usage->arguments != '\0' ? " " : "", usage->arguments, usage->summary);
     if (usage->details != NULL)
         buffer_print(out, "\n%s\n", usage->details);
     buffer_text(out, "\nOptions:\n");
-    for (const struct option *option = usage->options; option->name != NULL; option++)
-        describe_option(option, width, out);
+    options_list(usage->options, out);
     struct option help = help_option;
     if (find_by_letter(usage, 'h') != NULL)
         help.letter = 0;
-    describe_option(&help, width, out);
+    describe_option(&help, names_width(usage->options), out);
 }

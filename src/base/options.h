@@ -49,5 +49,7 @@ struct usage {
 int options_parse(const struct usage *usage, int argc, char **argv, void *values,
                   const char **arguments, int *argument_count, bool *help, struct error *err);
 void options_help(const struct usage *usage, struct buffer *out);
+/* Only the rows, a line each. */
+void options_list(const struct option *options, struct buffer *out);
 
 #endif

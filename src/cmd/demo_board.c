@@ -82,8 +82,7 @@ static bool is_with_majority(const json_t *comparison, const json_t *answer)
     size_t i;
     int votes = 0;
 
-    json_array_foreach(json_object_get(comparison, "models"), i, other)
-    {
+    json_array_foreach (json_object_get(comparison, "models"), i, other) {
         votes += strcmp(text_of(other, "prediction_class"), consensus) == 0;
     }
     return votes > 1 && strcmp(text_of(answer, "prediction_class"), consensus) == 0;
@@ -94,8 +93,7 @@ static void count_votes(struct board *board, const json_t *comparison)
     json_t *answer;
     size_t i;
 
-    json_array_foreach(json_object_get(comparison, "models"), i, answer)
-    {
+    json_array_foreach (json_object_get(comparison, "models"), i, answer) {
         struct vote *vote = vote_of(board, text_of(answer, "model_name"));
         if (vote == NULL)
             continue;
@@ -208,8 +206,7 @@ static int64_t predictions_before(const struct board *board, const json_t *model
     json_t *before;
     size_t i;
 
-    json_array_foreach(models_of(board->stats_before), i, before)
-    {
+    json_array_foreach (models_of(board->stats_before), i, before) {
         if (same_model(before, model))
             return integer_of(before, "total_predictions");
     }
@@ -301,8 +298,7 @@ static double best_accuracy(const json_t *stats)
     json_t *model;
     size_t i;
 
-    json_array_foreach(models_of(stats), i, model)
-    {
+    json_array_foreach (models_of(stats), i, model) {
         best = fmax(best, json_number_value(json_object_get(model, "accuracy")));
     }
     return best;
@@ -333,8 +329,7 @@ static void print_models(struct board *board, const struct terminal *terminal, b
     size_t i;
 
     table_open(&table, columns, 8);
-    json_array_foreach(models_of(board->stats), i, model)
-    {
+    json_array_foreach (models_of(board->stats), i, model) {
         add_title(&table, model);
         table_cell(&table, STYLE_PLAIN, "%" PRId64, integer_of(model, "total_predictions"));
         add_rate(&table, final ? rate_overall(model, seconds) : rate_now(board, model));
@@ -383,8 +378,7 @@ static const json_t *answer_by(const json_t *comparison, const json_t *model)
     json_t *answer;
     size_t i;
 
-    json_array_foreach(json_object_get(comparison, "models"), i, answer)
-    {
+    json_array_foreach (json_object_get(comparison, "models"), i, answer) {
         if (same_model(answer, model))
             return answer;
     }
@@ -401,15 +395,13 @@ static void print_photographs(const struct board *board, const struct terminal *
     json_t *model, *comparison;
     size_t i, j;
 
-    json_array_foreach(models_of(board->stats), i, model)
-    {
+    json_array_foreach (models_of(board->stats), i, model) {
         if (column_count < 2 + MODELS_SHOWN_MAX)
             columns[column_count++] =
                 (struct table_column){text_of(model, "model_name"), false, ANSWER_COLUMNS};
     }
     table_open(&table, columns, column_count);
-    json_array_foreach(comparisons, i, comparison)
-    {
+    json_array_foreach (comparisons, i, comparison) {
         const char *label = text_of(comparison, "label");
         char name[NAME_COLUMNS + 1];
         table_cell(&table, STYLE_PLAIN, "%s",
@@ -512,8 +504,7 @@ static void print_pairs(const struct board *board, const struct terminal *termin
     size_t i;
 
     table_open(&table, columns, 6);
-    json_array_foreach(json_object_get(board->stats, "pairs"), i, pair)
-    {
+    json_array_foreach (json_object_get(board->stats, "pairs"), i, pair) {
         int a_length, b_length;
         const char *a = name_of_key(pair, "model_a", &a_length);
         const char *b = name_of_key(pair, "model_b", &b_length);
@@ -574,8 +565,7 @@ json_t *board_json(struct board *board, const struct feed_counts *counts)
     json_t *model;
     size_t i;
 
-    json_array_foreach(json_object_get(report, "models"), i, model)
-    {
+    json_array_foreach (json_object_get(report, "models"), i, model) {
         const double agreement = agreement_of(board, model);
         json_object_set_new(model, "images_per_second", json_real(rate_overall(model, seconds)));
         json_object_set_new(model, "agreement_with_majority",

@@ -65,8 +65,7 @@ static void print_models(const json_t *report, const struct terminal *terminal, 
     size_t i;
 
     table_open(&table, columns, sizeof columns / sizeof *columns);
-    json_array_foreach(json_object_get(report, "models"), i, model)
-    {
+    json_array_foreach (json_object_get(report, "models"), i, model) {
         const json_t *times = json_object_get(model, "time_ms");
         const bool few = whole_of(times, "n") < 1000; /* too few for a p99 to be relied on */
         table_cell(&table, STYLE_BOLD, "%s", text_of(model, "name"));
@@ -97,8 +96,7 @@ static void print_pairs(const json_t *report, const struct terminal *terminal, s
     size_t i;
 
     table_open(&table, columns, sizeof columns / sizeof *columns);
-    json_array_foreach(json_object_get(report, "pairs"), i, pair)
-    {
+    json_array_foreach (json_object_get(report, "pairs"), i, pair) {
         const json_t *difference = json_object_get(pair, "difference");
         const json_t *test = json_object_get(pair, "mcnemar");
         table_cell(&table, STYLE_PLAIN, "%s", text_of(pair, "first"));
@@ -130,8 +128,7 @@ static void print_confusion_cells(struct table *table, const json_t *row, size_t
     const json_t *cell;
     size_t answered;
 
-    json_array_foreach(row, answered, cell)
-    {
+    json_array_foreach (row, answered, cell) {
         const int64_t count = json_integer_value(cell);
         table_cell(table,
                    answered == truth ? STYLE_GREEN
@@ -156,8 +153,7 @@ static int class_columns(const json_t *classes, bool with_confusion,
         columns[count++] = fixed[column];
     if (!with_confusion)
         return count;
-    json_array_foreach(classes, i, label)
-    {
+    json_array_foreach (classes, i, label) {
         text_printable(json_string_value(label), labels[i], SHORT_LABEL_SIZE);
         columns[count++] = (struct table_column){labels[i], true};
     }
@@ -177,8 +173,7 @@ static void print_classes(const json_t *report, const json_t *model,
     size_t i;
 
     table_open(&table, columns, class_columns(classes, with_confusion, columns, labels));
-    json_array_foreach(json_object_get(model, "classes"), i, row)
-    {
+    json_array_foreach (json_object_get(model, "classes"), i, row) {
         char label[TABLE_CELL_SIZE];
         table_cell(&table, STYLE_PLAIN, "%s",
                    text_printable(text_of(row, "label"), label, sizeof label));
@@ -219,8 +214,7 @@ void evaluate_print(const json_t *report, const struct terminal *terminal, struc
     buffer_text(out, "\n");
     print_models(report, terminal, out);
     print_pairs(report, terminal, out);
-    json_array_foreach(json_object_get(report, "models"), i, model)
-    {
+    json_array_foreach (json_object_get(report, "models"), i, model) {
         if (classes <= CLASSES_MAX)
             print_classes(report, model, terminal, out);
     }

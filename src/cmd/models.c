@@ -288,14 +288,12 @@ static int show_model(const struct config *config, const char *argument,
         goto done;
     }
     json_object_del(object, "failure");
-    json_object_foreach(object, name, value)
-    {
+    json_object_foreach (object, name, value) {
         if (strcmp(name, "package") != 0)
             print_member(name, value);
     }
     puts("");
-    json_object_foreach(model_package(model)->description, name, value)
-    {
+    json_object_foreach (model_package(model)->description, name, value) {
         if (strcmp(name, "labels") == 0)
             print_labels(model_package(model));
         else if (json_object_get(object, name) == NULL)

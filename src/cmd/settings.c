@@ -104,6 +104,9 @@ static int print_help(const struct usage *usage, struct error *err)
     struct buffer out = {0};
 
     options_help(usage, &out);
+    buffer_text(&out,
+                "\nSettings (also from the environment and --config; see `ocelli config`):\n");
+    options_list(settings_options(), &out);
     const bool ok = buffer_ok(&out);
     if (ok)
         fputs(out.data, stdout);
@@ -111,16 +114,17 @@ static int print_help(const struct usage *usage, struct error *err)
     return ok ? STATUS_OK : error_set(err, STATUS_NO_MEMORY, "no memory for the help");
 }
 
-/* Reads argv with the block as options_parse's values, and takes the settings from it. */
-static int read_line(const struct usage *usage, int argc, char **argv, char *block, size_t own_size,
-                     struct command_line *line, struct error *err)
+/* Reads argv with the block as options_parse's values, and takes the settings from it. `usage` has
+ * the settings among its options, `own` has not. */
+static int read_line(const struct usage *usage, const struct usage *own, int argc, char **argv,
+                     char *block, size_t own_size, struct command_line *line, struct error *err)
 {
     int status = options_parse(usage, argc, argv, block, line->arguments, &line->argument_count,
                                &line->help, err);
     if (status != STATUS_OK)
         return status;
     if (line->help)
-        return print_help(usage, err);
+        return print_help(own, err);
     status = config_create(&line->config, err);
     if (status != STATUS_OK)
         return status;
@@ -144,7 +148,7 @@ int settings_parse(const struct usage *usage, int argc, char **argv, void *value
     if (values_size > 0)
         memcpy(block, values, values_size);
     joined.options = options;
-    status = read_line(&joined, argc, argv, block, own_size, line, err);
+    status = read_line(&joined, usage, argc, argv, block, own_size, line, err);
     if (values_size > 0)
         memcpy(values, block, values_size);
 done:

@@ -220,10 +220,8 @@ static int64_t sum_of_lags(const json_t *answer)
     json_t *topic, *group;
     size_t i, j;
 
-    json_array_foreach(json_object_get(answer, "topics"), i, topic)
-    {
-        json_array_foreach(json_object_get(topic, "groups"), j, group)
-        {
+    json_array_foreach (json_object_get(answer, "topics"), i, topic) {
+        json_array_foreach (json_object_get(topic, "groups"), j, group) {
             lags += json_integer_value(json_object_get(group, "lag"));
         }
     }

@@ -97,8 +97,7 @@ static int print_topics(const json_t *topics, const struct terminal *terminal, s
     size_t i;
 
     table_open(&table, columns, 4);
-    json_array_foreach(topics, i, topic)
-    {
+    json_array_foreach (topics, i, topic) {
         table_cell(&table, STYLE_PLAIN, "%s", text_of(topic, "topic"));
         table_cell(&table, STYLE_PLAIN, "%zu",
                    json_array_size(json_object_get(topic, "partitions")));
@@ -119,10 +118,8 @@ static int print_lags(const json_t *topics, const struct terminal *terminal, str
     size_t i, j;
 
     table_open(&table, columns, 4);
-    json_array_foreach(topics, i, topic)
-    {
-        json_array_foreach(json_object_get(topic, "groups"), j, group)
-        {
+    json_array_foreach (topics, i, topic) {
+        json_array_foreach (json_object_get(topic, "groups"), j, group) {
             const int64_t lag = integer_of(group, "lag");
             table_cell(&table, STYLE_PLAIN, "%s", text_of(group, "group"));
             table_cell(&table, STYLE_PLAIN, "%s", text_of(topic, "topic"));
@@ -191,8 +188,7 @@ static int print_messages(struct client *client, const char *topic, int64_t limi
         return status;
     const json_t *messages = json_object_get(answer, "messages");
     terminal_open(&terminal, stdout);
-    json_array_foreach(messages, i, message)
-    {
+    json_array_foreach (messages, i, message) {
         print_message(message, &terminal, json);
         *from = integer_of(message, "offset") + 1;
     }
@@ -212,8 +208,7 @@ static int next_offset(struct client *client, const char *name, int64_t *next, s
     if (status != STATUS_OK)
         return status;
     status = STATUS_NOT_FOUND;
-    json_array_foreach(json_object_get(answer, "topics"), i, topic)
-    {
+    json_array_foreach (json_object_get(answer, "topics"), i, topic) {
         if (strcmp(text_of(topic, "topic"), name) != 0)
             continue;
         const json_t *partition = json_array_get(json_object_get(topic, "partitions"), 0);

@@ -94,13 +94,11 @@ static int find_groups(struct classify *classify, json_t **out, struct error *er
         json_decref(found);
         return status != STATUS_OK ? status : error_set(err, STATUS_NO_MEMORY, "no memory");
     }
-    json_array_foreach(topics, i, topic)
-    {
+    json_array_foreach (topics, i, topic) {
         const char *name = json_string_value(json_object_get(topic, "topic"));
         if (name == NULL || strcmp(name, classify->config->topic_images) != 0)
             continue;
-        json_array_foreach(json_object_get(topic, "groups"), j, group)
-        {
+        json_array_foreach (json_object_get(topic, "groups"), j, group) {
             json_t *text = json_object_get(group, "group");
             if (json_is_string(text) &&
                 strncmp(json_string_value(text), LANE_GROUP_PREFIX, strlen(LANE_GROUP_PREFIX)) ==
@@ -127,8 +125,7 @@ int classify_forget_absent(struct classify *classify, struct error *err)
         return status;
     if (json_array_size(groups) > 0)
         status = settle_images(classify, err);
-    json_array_foreach(groups, i, group)
-    {
+    json_array_foreach (groups, i, group) {
         if (status != STATUS_OK)
             break;
         log_warning("classify", "%s serves no more; images that waited for it do so no longer",

@@ -285,8 +285,7 @@ static int add_extra(json_t *description, const json_t *extra, struct error *err
     json_t *value;
 
     /* json_object_foreach wants an object it could change; this one is only read. */
-    json_object_foreach((json_t *)(uintptr_t)extra, name, value)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)extra, name, value) {
         if (json_object_get(description, name) != NULL)
             return error_set(err, STATUS_INVALID, "'%.64s' is a fixed field of a package", name);
         if (json_object_set(description, name, value) != 0)

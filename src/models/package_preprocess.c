@@ -110,8 +110,7 @@ int preprocess_from_json(const json_t *json, struct preprocess *out, struct erro
     if (status == STATUS_OK)
         status = preprocess_preset(preset, &preprocess, err);
     /* json_object_foreach wants an object it could change; this one is only read. */
-    json_object_foreach((json_t *)(uintptr_t)json, name, value)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)json, name, value) {
         if (status == STATUS_OK)
             status = read_field(name, value, &preprocess, err);
     }

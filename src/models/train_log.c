@@ -59,8 +59,7 @@ static void take_best(struct train_log *log)
 {
     size_t index;
     json_t *epoch;
-    json_array_foreach(json_object_get(log->json, "log"), index, epoch)
-    {
+    json_array_foreach (json_object_get(log->json, "log"), index, epoch) {
         double validation = json_number_value(json_object_get(epoch, "validation"));
         if (validation > log->best)
             log->best = validation;

@@ -328,16 +328,14 @@ static bool emit_array(yaml_emitter_t *emitter, const json_t *array)
     const json_t *item;
     size_t i;
 
-    json_array_foreach(array, i, item)
-    {
+    json_array_foreach (array, i, item) {
         if (json_is_object(item) || json_is_array(item))
             style = YAML_BLOCK_SEQUENCE_STYLE;
     }
     int made = yaml_sequence_start_event_initialize(&event, NULL, NULL, 1, style);
     if (!emit(emitter, &event, made))
         return false;
-    json_array_foreach(array, i, item)
-    {
+    json_array_foreach (array, i, item) {
         if (!emit_value(emitter, item))
             return false;
     }
@@ -355,8 +353,7 @@ static bool emit_object(yaml_emitter_t *emitter, const json_t *object)
     if (!emit(emitter, &event, made))
         return false;
     /* json_object_foreach wants an object it could change; this one is only read. */
-    json_object_foreach((json_t *)(uintptr_t)object, name, member)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)object, name, member) {
         if (!emit_text(emitter, name, YAML_ANY_SCALAR_STYLE) || !emit_value(emitter, member))
             return false;
     }

@@ -278,9 +278,9 @@ static int conv_bind(struct tape *tape, struct layer *layer, struct error *err)
     int status = bind_columns(conv, err);
 
     if (status == STATUS_OK)
-        status = memory_at(tape, conv, ONEDNN_REF(conv->source_desc),
-                           conv->columns != NULL ? conv->columns : layer->inputs[0]->data, &source,
-                           err);
+        status =
+            memory_at(tape, conv, ONEDNN_REF(conv->source_desc),
+                      conv->columns != NULL ? conv->columns : layer->inputs[0]->data, &source, err);
     if (status == STATUS_OK)
         status = memory_at(tape, conv, ONEDNN_REF(conv->destination_desc), layer->output->gradient,
                            &sent, err);

@@ -563,8 +563,9 @@ static void test_streams_that_break_off_end_their_handlers(void **state)
     (void)state;
     for (int i = 0; i < CLIENTS; i++) {
         const int fd = client_connect(&fixture);
-        send_headers(fd, "/stream",
-                     "Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 10000000\r\n");
+        send_headers(
+            fd, "/stream",
+            "Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 10000000\r\n");
         client_send_text(fd, "--B\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nsome");
         await_readers(1); /* a reset would take back what was not read yet */
         if (i % 2) {      /* a reset, in place of an end */

@@ -274,8 +274,7 @@ static void test_written_reads_back(void **state)
         assert_string_equal(package->labels[i], labels[i]);
     const char *name;
     json_t *value;
-    json_object_foreach(extra, name, value)
-    {
+    json_object_foreach (extra, name, value) {
         if (!json_equal(value, json_object_get(package->description, name)))
             fail_msg("'%s' came back different", name);
     }
