@@ -84,8 +84,9 @@ const char *shape_text(const struct shape *shape, char *text, size_t text_size)
     return text;
 }
 
-int tensor_create(enum dtype dtype, const struct shape *shape, struct tensor **out,
-                  struct error *err)
+/* Its elements are not yet set, only the padding after them. */
+static int tensor_allocate(enum dtype dtype, const struct shape *shape, struct tensor **out,
+                           struct error *err)
 {
     char text[128];
     const int64_t count = shape_elements(shape);
@@ -110,14 +111,24 @@ int tensor_create(enum dtype dtype, const struct shape *shape, struct tensor **o
         free(tensor);
         return error_set(err, STATUS_NO_MEMORY, "no memory for a tensor of %zu bytes", size);
     }
-    memset(tensor->data, 0, room);
+    memset((uint8_t *)tensor->data + size, 0, room - size);
     *out = tensor;
     return STATUS_OK;
 }
 
+int tensor_create(enum dtype dtype, const struct shape *shape, struct tensor **out,
+                  struct error *err)
+{
+    const int status = tensor_allocate(dtype, shape, out, err);
+
+    if (status == STATUS_OK)
+        memset((*out)->data, 0, (*out)->size);
+    return status;
+}
+
 int tensor_clone(const struct tensor *source, struct tensor **out, struct error *err)
 {
-    const int status = tensor_create(source->dtype, &source->shape, out, err);
+    const int status = tensor_allocate(source->dtype, &source->shape, out, err);
 
     if (status == STATUS_OK)
         memcpy((*out)->data, source->data, source->size);
@@ -240,14 +251,14 @@ int tensor_convert(const struct tensor *source, enum dtype dtype, struct tensor 
                    struct error *err)
 {
     const size_t count = source->size / dtype_size(source->dtype);
-    struct tensor *target;
+    struct tensor *target = NULL;
 
     if (dtype == source->dtype)
         return tensor_clone(source, out, err);
     if (dtype_is_float(source->dtype) != dtype_is_float(dtype))
         return error_set(err, STATUS_UNSUPPORTED, "a tensor of %s does not convert to %s",
                          dtype_name(source->dtype), dtype_name(dtype));
-    int status = tensor_create(dtype, &source->shape, &target, err);
+    int status = tensor_allocate(dtype, &source->shape, &target, err);
     if (status != STATUS_OK)
         return status;
     if (dtype_is_float(dtype))

@@ -111,17 +111,20 @@ static int scaled_weights(const struct node *node, const struct tensor *weights,
                           const struct affine *affine, struct tensor **out, struct error *err)
 {
     const int axis = channel_axis(node);
-    const int64_t count = shape_elements(&weights->shape);
-    int64_t step = 1;
+    int64_t rows, step = 1;
 
     const int status = tensor_clone(weights, out, err);
     if (status != STATUS_OK)
         return status;
     for (int i = axis + 1; i < weights->shape.rank; i++)
         step *= weights->shape.dims[i];
+    rows = step == 0 ? 0 : shape_elements(&weights->shape) / step;
     float *w = (*out)->data;
-    for (int64_t i = 0; i < count; i++)
-        w[i] = (float)(w[i] * affine->factor[i / step % affine->channels]);
+    for (int64_t row = 0; row < rows; row++, w += step) {
+        const double factor = affine->factor[row % affine->channels];
+        for (int64_t i = 0; i < step; i++)
+            w[i] = (float)(w[i] * factor);
+    }
     return STATUS_OK;
 }
 
