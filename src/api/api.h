@@ -30,7 +30,8 @@ struct api {
     struct classify *classify; /* NULL without role classify */
     json_t *openapi;           /* owned: the document, made by api_open */
     int64_t started_us;
-    atomic_bool ready; /* false while starting and once stopping: /readyz */
+    atomic_int waiting; /* uploads that wait for their answers */
+    atomic_bool ready;  /* false while starting and once stopping: /readyz */
 };
 
 enum { API_TABLES_MAX = 8 };

@@ -93,9 +93,21 @@ static int next_file(struct request *request, const char *name, size_t file_max,
     return got;
 }
 
+/* Who waits keeps a worker from others, so that some workers are never given to that. */
+static bool may_wait(struct api *api)
+{
+    const int most = (int)(api->config->http_threads - api->config->http_threads / 4);
+
+    if (atomic_fetch_add(&api->waiting, 1) < most)
+        return true;
+    atomic_fetch_sub(&api->waiting, 1);
+    return false;
+}
+
 /* Submits one image and, when asked, waits for its comparison; *finished is then the image with its
- * predictions. */
-static int submit_and_wait(const struct api *api, const struct part *part,
+ * predictions. Without waiting, or when it cannot be had, NULL: the image is stored all the same.
+ */
+static int submit_and_wait(struct api *api, const struct part *part,
                            const struct upload_fields *fields, double wait_seconds,
                            struct image_message *accepted, json_t **finished, struct error *err)
 {
@@ -104,19 +116,22 @@ static int submit_and_wait(const struct api *api, const struct part *part,
 
     *finished = NULL;
     id_make(image_id);
-    int status = wait_seconds > 0.0 ? live_expect(api->live, image_id, &waiter, err) : STATUS_OK;
+    const bool waits = wait_seconds > 0.0 && may_wait(api);
+    int status = waits ? live_expect(api->live, image_id, &waiter, err) : STATUS_OK;
     if (status == STATUS_OK)
         status = submit(api, part, fields, image_id, accepted, err);
-    if (status == STATUS_OK && waiter != NULL &&
+    if (status == STATUS_OK && waits &&
         live_wait(api->live, waiter, (int64_t)(wait_seconds * 1000.0), NULL) == STATUS_OK)
-        status = view_image(api->sql, image_id, finished, err);
+        view_image(api->sql, image_id, finished, NULL);
     live_forget(api->live, waiter);
+    if (waits)
+        atomic_fetch_sub(&api->waiting, 1);
     return status;
 }
 
 static void handle_upload(struct request *request, struct response *response, void *context)
 {
-    const struct api *api = context;
+    struct api *api = context;
     struct upload_fields fields = {.label = request_query(request, "label"),
                                    .source = request_query(request, "source")};
     struct image_message accepted;

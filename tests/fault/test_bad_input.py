@@ -252,6 +252,22 @@ def test_slow_clients_do_not_keep_others_waiting(server):
         connection.close()
 
 
+def test_waiting_uploads_leave_room(tmp_path):
+    """Uploads that wait for an answer which never comes (there is no model) do not keep others out."""
+    (tmp_path / "none").mkdir()
+    with Server(tmp_path / "data", tmp_path / "none") as server:
+        kind, body = form([("file", pictures.png(pictures.RED), "x.png")])
+        waiting = []
+        for _ in range(60):
+            connection = server.connect()
+            connection.request("POST", "/upload?wait=60", body, {"Content-Type": kind})
+            waiting.append(connection)
+        eventually(lambda: server.get("/topics").json["topics"][0]["messages"] == 60)
+        for connection in waiting:
+            connection.close()
+        server.upload(pictures.png(pictures.RED)).expect(200)
+
+
 def test_slow_large_uploads_leave_room(server):
     """Large bodies are read while they arrive; their number is bounded so that others are still served."""
     kind, _ = form([])
