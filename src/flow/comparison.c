@@ -9,40 +9,9 @@
 #include "base/clock.h"
 #include "flow/message.h"
 
-enum { ANSWERS_MAX = 128 };
-
-struct answer {
-    char model[2 * NAME_SIZE + 1]; /* name@version */
-    char name[NAME_SIZE];
-    char version[NAME_SIZE];
-    char prediction_class[LABEL_SIZE];
-    double confidence;
-    double time_ms;
-};
-
-struct failure {
-    char model[2 * NAME_SIZE + 1];
-    char reason[ERROR_MESSAGE_MAX];
-};
-
-struct image_state {
-    char status[16];
-    char source[NAME_SIZE];
-    char label[LABEL_SIZE];
-    char path[OBJECT_KEY_SIZE];
-    char filename[256];
-    char failure_reason[ERROR_MESSAGE_MAX]; /* "" unless no model can read the image */
-    bool settled;                           /* every expected model has answered or failed */
-};
-
-struct comparison {
-    const char *image_id;
-    struct image_state image;
-    struct answer *answers;
-    int answer_count;
-    struct failure *failures;
-    int failure_count;
-    int consensus, fastest, most_confident; /* indices of answers; -1 without any */
+/* What the answers come to: indices of answers; -1 without any. */
+struct findings {
+    int consensus, fastest, most_confident;
     bool agreement;
 };
 
@@ -54,10 +23,19 @@ static void copy(char *field, size_t size, const char *text)
 /* --- Reading what is known
  * ------------------------------------------------------------------------------------ */
 
+/* Settled: every model the image was promised has answered or failed, or serves no more. */
 static int read_image(struct sql_tx *tx, struct comparison *comparison, struct error *err)
 {
     static const char text[] =
-        "SELECT processing_status, source, label, minio_path, original_filename, failure_reason "
+        "SELECT processing_status, source, label, minio_path, original_filename, failure_reason, "
+        "NOT EXISTS (SELECT 1 FROM json_each(images.expected_models) AS expected JOIN models "
+        "ON models.name || '@' || models.version = expected.value "
+        "AND models.state IN ('active', 'draining') "
+        "WHERE NOT EXISTS (SELECT 1 FROM predictions AS p WHERE p.image_id = images.image_id "
+        "AND p.model_name = models.name AND p.model_version = models.version) "
+        "AND NOT EXISTS (SELECT 1 FROM prediction_failures AS f "
+        "WHERE f.image_id = images.image_id "
+        "AND f.model_name = models.name AND f.model_version = models.version)) "
         "FROM images WHERE image_id = $1";
     struct image_state *image = &comparison->image;
     struct sql_rows *rows = NULL;
@@ -73,6 +51,7 @@ static int read_image(struct sql_tx *tx, struct comparison *comparison, struct e
         copy(image->path, sizeof image->path, sql_rows_text(rows, 3));
         copy(image->filename, sizeof image->filename, sql_rows_text(rows, 4));
         copy(image->failure_reason, sizeof image->failure_reason, sql_rows_text(rows, 5));
+        image->settled = sql_rows_integer(rows, 6) != 0;
     } else {
         status = got == 0 ? error_set(err, STATUS_NOT_FOUND, "there is no image '%s'",
                                       comparison->image_id)
@@ -90,14 +69,14 @@ static int read_answers(struct sql_tx *tx, struct comparison *comparison, struct
     struct sql_rows *rows = NULL;
     int more = 0;
 
+    comparison->answer_count = 0;
     const int status = sql_query(tx, text, SQL_PARAMS(sql_text(comparison->image_id)), &rows, err);
     if (status != STATUS_OK)
         return status;
     while (comparison->answer_count < ANSWERS_MAX && (more = sql_rows_next(rows, err)) == 1) {
         struct answer *answer = &comparison->answers[comparison->answer_count++];
-        copy(answer->name, sizeof answer->name, sql_rows_text(rows, 0));
-        copy(answer->version, sizeof answer->version, sql_rows_text(rows, 1));
-        snprintf(answer->model, sizeof answer->model, "%s@%s", answer->name, answer->version);
+        copy(answer->model_name, sizeof answer->model_name, sql_rows_text(rows, 0));
+        copy(answer->model_version, sizeof answer->model_version, sql_rows_text(rows, 1));
         copy(answer->prediction_class, sizeof answer->prediction_class, sql_rows_text(rows, 2));
         answer->confidence = sql_rows_real(rows, 3);
         answer->time_ms = sql_rows_real(rows, 4);
@@ -123,6 +102,7 @@ static int read_failures(struct sql_tx *tx, struct comparison *comparison, struc
     struct sql_rows *rows = NULL;
     int more = 0;
 
+    comparison->failure_count = 0;
     const int status = sql_query(tx, text, SQL_PARAMS(sql_text(comparison->image_id)), &rows, err);
     if (status != STATUS_OK)
         return status;
@@ -135,37 +115,19 @@ static int read_failures(struct sql_tx *tx, struct comparison *comparison, struc
     return more < 0 ? more : STATUS_OK;
 }
 
-static bool has_spoken(const struct comparison *comparison, const char *model)
+int comparison_read(struct sql_tx *tx, const char *image_id, struct comparison *comparison,
+                    struct error *err)
 {
-    for (int i = 0; i < comparison->answer_count; i++)
-        if (strcmp(comparison->answers[i].model, model) == 0)
-            return true;
-    for (int i = 0; i < comparison->failure_count; i++)
-        if (strcmp(comparison->failures[i].model, model) == 0)
-            return true;
-    return false;
-}
-
-/* Every model the image was promised has answered or failed, or serves no more. */
-static int read_settled(struct sql_tx *tx, struct comparison *comparison, struct error *err)
-{
-    static const char text[] =
-        "SELECT expected.value FROM images, json_each(images.expected_models) AS expected "
-        "WHERE images.image_id = $1 AND EXISTS (SELECT 1 FROM models WHERE "
-        "models.name || '@' || models.version = expected.value "
-        "AND models.state IN ('active', 'draining'))";
-    struct sql_rows *rows = NULL;
-    int more;
-
-    const int status = sql_query(tx, text, SQL_PARAMS(sql_text(comparison->image_id)), &rows, err);
-    if (status != STATUS_OK)
+    copy(comparison->image_id, sizeof comparison->image_id, image_id);
+    int status = read_image(tx, comparison, err);
+    if (status == STATUS_OK)
+        status = read_answers(tx, comparison, err);
+    if (status == STATUS_OK)
+        status = read_failures(tx, comparison, err);
+    if (status != STATUS_OK || comparison->failure_count == 0)
         return status;
-    comparison->image.settled = true;
-    while ((more = sql_rows_next(rows, err)) == 1)
-        if (!has_spoken(comparison, sql_rows_text(rows, 0)))
-            comparison->image.settled = false;
-    sql_rows_free(rows);
-    return more < 0 ? more : STATUS_OK;
+    status = forget_overcome(tx, image_id, err);
+    return status == STATUS_OK ? read_failures(tx, comparison, err) : status;
 }
 
 /* --- Comparing
@@ -186,28 +148,27 @@ static int votes_for(const struct comparison *comparison, int answer, double *co
     return votes;
 }
 
-static void compare(struct comparison *comparison)
+static void compare(const struct comparison *comparison, struct findings *findings)
 {
     int votes_best = 0;
     double confidence_best = 0.0;
 
-    comparison->consensus = comparison->fastest = comparison->most_confident = -1;
+    findings->consensus = findings->fastest = findings->most_confident = -1;
     for (int i = 0; i < comparison->answer_count; i++) {
         const struct answer *answer = &comparison->answers[i];
         double confidence;
         const int votes = votes_for(comparison, i, &confidence);
         if (votes > votes_best || (votes == votes_best && confidence > confidence_best)) {
-            comparison->consensus = i;
+            findings->consensus = i;
             votes_best = votes;
             confidence_best = confidence;
         }
-        if (i == 0 || answer->time_ms < comparison->answers[comparison->fastest].time_ms)
-            comparison->fastest = i;
-        if (i == 0 ||
-            answer->confidence > comparison->answers[comparison->most_confident].confidence)
-            comparison->most_confident = i;
+        if (i == 0 || answer->time_ms < comparison->answers[findings->fastest].time_ms)
+            findings->fastest = i;
+        if (i == 0 || answer->confidence > comparison->answers[findings->most_confident].confidence)
+            findings->most_confident = i;
     }
-    comparison->agreement = comparison->answer_count > 0 && votes_best == comparison->answer_count;
+    findings->agreement = comparison->answer_count > 0 && votes_best == comparison->answer_count;
 }
 
 /* --- Writing
@@ -220,9 +181,9 @@ static void write_models(const struct comparison *comparison, struct buffer *out
     for (int i = 0; i < comparison->answer_count; i++) {
         const struct answer *answer = &comparison->answers[i];
         buffer_text(out, i == 0 ? "{\"model_name\":" : ",{\"model_name\":");
-        json_quote(out, answer->name);
+        json_quote(out, answer->model_name);
         buffer_text(out, ",\"model_version\":");
-        json_quote(out, answer->version);
+        json_quote(out, answer->model_version);
         buffer_text(out, ",\"prediction_class\":");
         json_quote(out, answer->prediction_class);
         buffer_print(out, ",\"confidence\":%.6f,\"inference_time_ms\":%.3f}", answer->confidence,
@@ -253,15 +214,16 @@ static void write_member(struct buffer *out, const char *name, const char *text)
         json_quote(out, text);
 }
 
-static const char *consensus_class(const struct comparison *comparison)
+static const char *consensus_class(const struct comparison *comparison,
+                                   const struct findings *findings)
 {
-    return comparison->consensus < 0 ? NULL
-                                     : comparison->answers[comparison->consensus].prediction_class;
+    return findings->consensus < 0 ? NULL
+                                   : comparison->answers[findings->consensus].prediction_class;
 }
 
 static const char *answer_name(const struct comparison *comparison, int i)
 {
-    return i < 0 ? NULL : comparison->answers[i].name;
+    return i < 0 ? NULL : comparison->answers[i].model_name;
 }
 
 /* "failed" when nobody can read the image or nobody could answer, "completed" when all have spoken.
@@ -276,7 +238,8 @@ static const char *status_after(const struct comparison *comparison)
     return comparison->answer_count > 0 ? "completed" : "failed";
 }
 
-static int write_row(struct sql_tx *tx, const struct comparison *comparison, struct error *err)
+static int write_row(struct sql_tx *tx, const struct comparison *comparison,
+                     const struct findings *findings, struct error *err)
 {
     static const char text[] =
         "INSERT INTO model_comparisons (image_id, models, model_count, agreement, "
@@ -297,10 +260,10 @@ static int write_row(struct sql_tx *tx, const struct comparison *comparison, str
             : sql_exec(tx, text,
                        SQL_PARAMS(sql_text(comparison->image_id), sql_text(models.data),
                                   sql_integer(comparison->answer_count),
-                                  sql_integer(comparison->agreement),
-                                  sql_text(consensus_class(comparison)),
-                                  sql_text(answer_name(comparison, comparison->fastest)),
-                                  sql_text(answer_name(comparison, comparison->most_confident)),
+                                  sql_integer(findings->agreement),
+                                  sql_text(consensus_class(comparison, findings)),
+                                  sql_text(answer_name(comparison, findings->fastest)),
+                                  sql_text(answer_name(comparison, findings->most_confident)),
                                   sql_timestamp(clock_utc_us(), now)),
                        NULL, err);
     buffer_free(&models);
@@ -324,7 +287,7 @@ static int write_status(struct sql_tx *tx, const struct comparison *comparison, 
 }
 
 static int publish(struct sql_tx *tx, struct bus *bus, const struct comparison *comparison,
-                   const char *status, struct error *err)
+                   const struct findings *findings, const char *status, struct error *err)
 {
     const struct image_state *image = &comparison->image;
     struct buffer out = {0};
@@ -335,10 +298,10 @@ static int publish(struct sql_tx *tx, struct bus *bus, const struct comparison *
     write_models(comparison, &out);
     buffer_text(&out, ",\"failures\":");
     write_failures(comparison, &out);
-    write_member(&out, "consensus_prediction", consensus_class(comparison));
-    buffer_print(&out, ",\"agreement\":%s", comparison->agreement ? "true" : "false");
-    write_member(&out, "fastest_model", answer_name(comparison, comparison->fastest));
-    write_member(&out, "most_confident_model", answer_name(comparison, comparison->most_confident));
+    write_member(&out, "consensus_prediction", consensus_class(comparison, findings));
+    buffer_print(&out, ",\"agreement\":%s", findings->agreement ? "true" : "false");
+    write_member(&out, "fastest_model", answer_name(comparison, findings->fastest));
+    write_member(&out, "most_confident_model", answer_name(comparison, findings->most_confident));
     write_member(&out, "label", image->label);
     write_member(&out, "source", image->source);
     write_member(&out, "minio_path", image->path);
@@ -354,48 +317,36 @@ static int publish(struct sql_tx *tx, struct bus *bus, const struct comparison *
     return published;
 }
 
-static int write(struct sql_tx *tx, struct bus *bus, const struct comparison *comparison,
-                 struct error *err)
+int comparison_write(struct sql_tx *tx, struct bus *bus, const struct comparison *comparison,
+                     struct error *err)
 {
     const char *before = comparison->image.status;
     const char *after = status_after(comparison);
     /* What is finished stays as it is, but for a failure that a replayed message made good. */
     const bool was_finished = strcmp(before, "completed") == 0 ||
                               (strcmp(before, "failed") == 0 && strcmp(after, "completed") != 0);
+    struct findings findings;
     int status = STATUS_OK;
 
+    compare(comparison, &findings);
     if (comparison->answer_count > 0)
-        status = write_row(tx, comparison, err);
+        status = write_row(tx, comparison, &findings, err);
     if (status == STATUS_OK && !was_finished)
         status = write_status(tx, comparison, after, err);
     if (status == STATUS_OK && !was_finished && strcmp(after, "processing") != 0)
-        status = publish(tx, bus, comparison, after, err);
+        status = publish(tx, bus, comparison, &findings, after, err);
     return status;
 }
 
 int comparison_update(struct sql_tx *tx, struct bus *bus, const char *image_id, struct error *err)
 {
-    struct comparison comparison = {
-        .image_id = image_id,
-        .answers = calloc(ANSWERS_MAX, sizeof *comparison.answers),
-        .failures = calloc(ANSWERS_MAX, sizeof *comparison.failures),
-    };
-    int status;
+    struct comparison *comparison = malloc(sizeof *comparison);
 
-    if (comparison.answers == NULL || comparison.failures == NULL) {
-        status = error_set(err, STATUS_NO_MEMORY, "no memory for a comparison");
-        goto done;
-    }
-    if ((status = read_image(tx, &comparison, err)) != STATUS_OK ||
-        (status = read_answers(tx, &comparison, err)) != STATUS_OK ||
-        (status = forget_overcome(tx, image_id, err)) != STATUS_OK ||
-        (status = read_failures(tx, &comparison, err)) != STATUS_OK ||
-        (status = read_settled(tx, &comparison, err)) != STATUS_OK)
-        goto done;
-    compare(&comparison);
-    status = write(tx, bus, &comparison, err);
-done:
-    free(comparison.answers);
-    free(comparison.failures);
+    if (comparison == NULL)
+        return error_set(err, STATUS_NO_MEMORY, "no memory for a comparison");
+    int status = comparison_read(tx, image_id, comparison, err);
+    if (status == STATUS_OK)
+        status = comparison_write(tx, bus, comparison, err);
+    free(comparison);
     return status;
 }

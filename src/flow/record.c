@@ -28,12 +28,29 @@ struct record {
     struct metric *recorded, *repeated, *rejected, *duration;
 };
 
-/* One transaction's input, and what it counted (set anew by each run of it). */
+/* One message of a batch, read. */
+struct told {
+    int status; /* why it cannot be read, else STATUS_OK */
+    struct error why;
+    struct prediction_message message;
+    struct told *next; /* of the same image, among those that changed something */
+};
+
+/* An image about which something new was told. */
+struct touched {
+    const char *image_id;
+    struct told *told;
+};
+
+/* One transaction's input, and what it found and counted (set anew by each run of it). */
 struct batch_work {
     struct record *record;
     const struct bus_batch *batch;
-    char (*touched)[ID_TEXT_SIZE]; /* the images whose comparison changes; room for the batch */
+    struct told *told;       /* one a message */
+    struct touched *touched; /* room for one a message */
     int touched_count;
+    struct comparison *comparison; /* of the image in hand */
+    struct rollups *rollups;
     int recorded, repeated, rejected;
 };
 
@@ -105,54 +122,6 @@ static int insert_prediction(struct sql_tx *tx, const struct prediction_message 
     return status;
 }
 
-/* The image's label as the database has it: it may have been set after the message was written. */
-static int read_label(struct sql_tx *tx, const char *image_id, char label[LABEL_SIZE],
-                      struct error *err)
-{
-    struct sql_rows *rows = NULL;
-
-    label[0] = '\0';
-    const int status = sql_query(tx, "SELECT label FROM images WHERE image_id = $1",
-                                 SQL_PARAMS(sql_text(image_id)), &rows, err);
-    if (status != STATUS_OK)
-        return status;
-    const int got = sql_rows_next(rows, err);
-    if (got == 1)
-        strncpy(label, sql_rows_text(rows, 0), LABEL_SIZE - 1);
-    label[LABEL_SIZE - 1] = '\0';
-    sql_rows_free(rows);
-    return got < 0 ? got : STATUS_OK;
-}
-
-static int record_answer(struct sql_tx *tx, struct batch_work *work,
-                         const struct prediction_message *message, int64_t *inserted,
-                         struct error *err)
-{
-    char label[LABEL_SIZE];
-
-    int status = insert_prediction(tx, message, inserted, err);
-    if (status != STATUS_OK)
-        return status;
-    if (*inserted == 0) {
-        work->repeated++;
-        return STATUS_OK;
-    }
-    work->recorded++;
-    status = read_label(tx, message->image_id, label, err);
-    if (status != STATUS_OK)
-        return status;
-    const struct rollup_prediction prediction = {
-        .image_id = message->image_id,
-        .model_name = message->model_name,
-        .model_version = message->model_version,
-        .prediction_class = message->prediction_class,
-        .confidence = message->confidence,
-        .time_ms = message->inference_time_ms,
-        .timestamp_us = message->timestamp_us,
-    };
-    return rollup_add(tx, &prediction, label[0] != '\0' ? label : NULL, err);
-}
-
 static int record_failure(struct sql_tx *tx, const struct prediction_message *message,
                           int64_t *inserted, struct error *err)
 {
@@ -174,36 +143,129 @@ static int record_failure(struct sql_tx *tx, const struct prediction_message *me
                     SQL_PARAMS(sql_text(message->image_id), sql_text(message->error)), NULL, err);
 }
 
-static void touch(struct batch_work *work, const char *image_id)
+static void touch(struct batch_work *work, struct told *told)
 {
-    for (int i = work->touched_count; i-- > 0;)
-        if (strcmp(work->touched[i], image_id) == 0)
-            return;
-    memcpy(work->touched[work->touched_count++], image_id, ID_TEXT_SIZE);
+    int i = work->touched_count;
+
+    while (i-- > 0)
+        if (strcmp(work->touched[i].image_id, told->message.image_id) == 0)
+            break;
+    if (i < 0) {
+        i = work->touched_count++;
+        work->touched[i] = (struct touched){.image_id = told->message.image_id};
+    }
+    told->next = work->touched[i].told;
+    work->touched[i].told = told;
 }
 
-static int record_message(struct sql_tx *tx, struct batch_work *work,
-                          const struct bus_message *message, struct error *err)
+static int reject(struct sql_tx *tx, struct batch_work *work, const struct bus_message *message,
+                  const struct told *told, struct error *err)
 {
-    struct prediction_message prediction;
-    struct error why = {0};
+    char reason[ERROR_MESSAGE_MAX];
 
-    if (prediction_message_read(message->value, message->value_size, &prediction, &why) !=
-        STATUS_OK) {
-        work->rejected++;
-        text_clean(why.message); /* it may quote a message that is not UTF-8 */
-        return bus_dead_letter_in(work->record->bus, tx, message, RECORD_GROUP, 1, why.message,
-                                  err);
-    }
+    work->rejected++;
+    memcpy(reason, told->why.message, sizeof reason);
+    text_clean(reason); /* it may quote a message that is not UTF-8 */
+    return bus_dead_letter_in(work->record->bus, tx, message, RECORD_GROUP, 1, reason, err);
+}
+
+/* Keeps what one message says; what is there already changes nothing. */
+static int record_message(struct sql_tx *tx, struct batch_work *work,
+                          const struct bus_message *message, struct told *told, struct error *err)
+{
+    const bool is_failure = told->message.error[0] != '\0';
     int64_t images = 0, answers = 0;
-    int status = ensure_image(tx, &prediction, &images, err);
+    int status = STATUS_OK;
+
+    if (told->status != STATUS_OK)
+        return reject(tx, work, message, told, err);
+    if (is_failure) /* which may mark the image's row */
+        status = ensure_image(tx, &told->message, &images, err);
+    if (status == STATUS_OK)
+        status = is_failure ? record_failure(tx, &told->message, &answers, err)
+                            : insert_prediction(tx, &told->message, &answers, err);
     if (status != STATUS_OK)
         return status;
-    status = prediction.error[0] != '\0' ? record_failure(tx, &prediction, &answers, err)
-                                         : record_answer(tx, work, &prediction, &answers, err);
-    if (images + answers > 0) /* what was there already leaves the comparison as it is */
-        touch(work, prediction.image_id);
-    return status;
+    work->recorded += !is_failure && answers > 0;
+    work->repeated += !is_failure && answers == 0;
+    if (images + answers > 0)
+        touch(work, told);
+    return STATUS_OK;
+}
+
+/* --- One image
+ * -----------------------------------------------------------------------------------------------
+ */
+
+static bool is_told(const struct touched *touched, const struct answer *answer)
+{
+    for (const struct told *told = touched->told; told != NULL; told = told->next)
+        if (told->message.error[0] == '\0' &&
+            strcmp(told->message.model_name, answer->model_name) == 0 &&
+            strcmp(told->message.model_version, answer->model_version) == 0)
+            return true;
+    return false;
+}
+
+static void count_prediction(struct rollups *rollups, const struct prediction_message *message,
+                             const char *label)
+{
+    const struct rollup_prediction prediction = {
+        .model_name = message->model_name,
+        .model_version = message->model_version,
+        .prediction_class = message->prediction_class,
+        .confidence = message->confidence,
+        .time_ms = message->inference_time_ms,
+        .timestamp_us = message->timestamp_us,
+    };
+    rollups_prediction(rollups, &prediction);
+    rollups_label(rollups, &prediction, label, 1);
+}
+
+static void count_pair(struct rollups *rollups, const struct answer *a, const struct answer *b,
+                       const char *label)
+{
+    const struct rollup_prediction one = {.model_name = a->model_name,
+                                          .model_version = a->model_version,
+                                          .prediction_class = a->prediction_class};
+    const struct rollup_prediction other = {.model_name = b->model_name,
+                                            .model_version = b->model_version,
+                                            .prediction_class = b->prediction_class};
+    rollups_pair(rollups, &one, &other);
+    rollups_pair_label(rollups, &one, &other, label, 1);
+}
+
+/* Counts the new predictions, and the pairs that have a new one in them. The label is the
+ * database's: it may have been set after the message was written. */
+static void count_image(const struct batch_work *work, const struct touched *touched)
+{
+    const struct comparison *comparison = work->comparison;
+    const char *label = comparison->image.label[0] != '\0' ? comparison->image.label : NULL;
+
+    for (const struct told *told = touched->told; told != NULL; told = told->next)
+        if (told->message.error[0] == '\0')
+            count_prediction(work->rollups, &told->message, label);
+    for (int i = 0; i < comparison->answer_count; i++)
+        for (int j = i + 1; j < comparison->answer_count; j++)
+            if (is_told(touched, &comparison->answers[i]) ||
+                is_told(touched, &comparison->answers[j]))
+                count_pair(work->rollups, &comparison->answers[i], &comparison->answers[j], label);
+}
+
+static int record_image(struct sql_tx *tx, struct batch_work *work, const struct touched *touched,
+                        struct error *err)
+{
+    int status = comparison_read(tx, touched->image_id, work->comparison, err);
+    if (status == STATUS_NOT_FOUND) {
+        int64_t inserted;
+        status = ensure_image(tx, &touched->told->message, &inserted, err);
+        if (status == STATUS_OK)
+            status = comparison_read(tx, touched->image_id, work->comparison, err);
+    }
+    if (status != STATUS_OK)
+        return status;
+    count_image(work, touched);
+    return comparison_write(tx, work->record->bus, work->comparison, err);
 }
 
 /* --- A batch
@@ -217,14 +279,31 @@ static int write_batch(struct sql_tx *tx, void *context, struct error *err)
     int status = STATUS_OK;
 
     work->touched_count = work->recorded = work->repeated = work->rejected = 0;
+    work->rollups = rollups_begin(tx);
+    if (work->rollups == NULL)
+        return error_set(err, STATUS_NO_MEMORY, "no memory to count predictions");
     for (int i = 0; status == STATUS_OK && i < batch->count; i++)
-        status = record_message(tx, work, &batch->messages[i], err);
+        status = record_message(tx, work, &batch->messages[i], &work->told[i], err);
     for (int i = 0; status == STATUS_OK && i < work->touched_count; i++)
-        status = comparison_update(tx, work->record->bus, work->touched[i], err);
+        status = record_image(tx, work, &work->touched[i], err);
+    if (status == STATUS_OK)
+        status = rollups_write(work->rollups, err);
     if (status == STATUS_OK)
         status = bus_commit_in(work->record->consumer, tx,
                                batch->messages[batch->count - 1].offset + 1, err);
     return status;
+}
+
+/* Before the transaction, which others wait for. */
+static void read_batch(struct batch_work *work)
+{
+    for (int i = 0; i < work->batch->count; i++) {
+        const struct bus_message *message = &work->batch->messages[i];
+        struct told *told = &work->told[i];
+        told->why = (struct error){0};
+        told->status = prediction_message_read(message->value, message->value_size, &told->message,
+                                               &told->why);
+    }
 }
 
 /* Tries until the database takes it, or the process stops. */
@@ -249,12 +328,9 @@ static void write_until_taken(struct record *record, struct batch_work *work)
     }
 }
 
-static void *record_thread(void *argument)
+static void run(struct record *record, struct batch_work *work)
 {
-    struct record *record = argument;
-    char(*touched)[ID_TEXT_SIZE] = calloc(POLL_MAX, sizeof *touched);
-
-    while (touched != NULL && !atomic_load(&record->stopping)) {
+    while (!atomic_load(&record->stopping)) {
         struct bus_batch batch;
         struct error err = {0};
         const int status = bus_poll(record->consumer, POLL_MAX, POLL_MS, &batch, &err);
@@ -265,12 +341,31 @@ static void *record_thread(void *argument)
             clock_sleep_ms(1000);
             continue;
         }
-        struct batch_work work = {.record = record, .batch = &batch, .touched = touched};
+        work->batch = &batch;
+        read_batch(work);
         if (batch.count > 0)
-            write_until_taken(record, &work);
+            write_until_taken(record, work);
         bus_batch_free(&batch);
     }
-    free(touched);
+}
+
+static void *record_thread(void *argument)
+{
+    struct record *record = argument;
+    struct batch_work work = {
+        .record = record,
+        .told = calloc(POLL_MAX, sizeof *work.told),
+        .touched = calloc(POLL_MAX, sizeof *work.touched),
+        .comparison = calloc(1, sizeof *work.comparison),
+    };
+
+    if (work.told != NULL && work.touched != NULL && work.comparison != NULL)
+        run(record, &work);
+    else
+        log_error("record", "no memory to record predictions; restart when there is some");
+    free(work.told);
+    free(work.touched);
+    free(work.comparison);
     return NULL;
 }
 
@@ -332,6 +427,24 @@ struct label_work {
     const char *image_id;
     const char *label; /* NULL removes it */
 };
+
+static int read_label(struct sql_tx *tx, const char *image_id, char label[LABEL_SIZE],
+                      struct error *err)
+{
+    struct sql_rows *rows = NULL;
+
+    label[0] = '\0';
+    const int status = sql_query(tx, "SELECT label FROM images WHERE image_id = $1",
+                                 SQL_PARAMS(sql_text(image_id)), &rows, err);
+    if (status != STATUS_OK)
+        return status;
+    const int got = sql_rows_next(rows, err);
+    if (got == 1)
+        strncpy(label, sql_rows_text(rows, 0), LABEL_SIZE - 1);
+    label[LABEL_SIZE - 1] = '\0';
+    sql_rows_free(rows);
+    return got < 0 ? got : STATUS_OK;
+}
 
 /* A label must be a class that some model that serves can answer. */
 static int check_label(struct sql_tx *tx, const char *label, struct error *err)
