@@ -1,6 +1,8 @@
 """The live feed over server-sent events."""
+import socket
+
 from support import pictures
-from support.server import Events, eventually
+from support.server import SANITIZED, Events, eventually
 
 
 def test_events_of_an_image(server):
@@ -63,6 +65,27 @@ def test_many_watchers(server):
         assert len(watcher.wait_for(8)) == 8
         watcher.close()
     eventually(lambda: "ocelli_live_subscribers 0" in server.get("/metrics").body.decode())
+
+
+def test_a_watcher_that_does_not_read_is_let_go(server):
+    """Its events are not kept without bound, and nobody else notices."""
+    watcher = Events(server)
+    stuck = socket.socket()
+    stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    stuck.connect((server.host, server.port))
+    stuck.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
+    eventually(lambda: "ocelli_live_subscribers 2" in server.get("/metrics").body.decode())
+    before, sent = server.memory(), 0
+    while "ocelli_live_subscribers 2" in server.get("/metrics").body.decode():
+        assert sent < 20000
+        parts = [("files", pictures.png(pictures.RED, comment=b"%d" % (sent + i)), f"{i}.png") for i in range(500)]
+        sent += server.send_form("/upload/batch", parts).expect(200).json["accepted_count"]
+        server.settle()
+    events = watcher.wait_for(4 * sent)
+    assert [i for i, _, _ in events] == list(range(1, 4 * sent + 1))
+    assert server.memory() - before < 64 << 20 or SANITIZED
+    watcher.close()
+    stuck.close()
 
 
 def test_streams_end_when_the_server_stops(server):

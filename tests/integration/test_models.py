@@ -1,8 +1,11 @@
 """Models come and go while the server runs, and between its runs."""
 import shutil
+import sqlite3
+
+import pytest
 
 from support import networks, pictures
-from support.server import Server, eventually
+from support.server import Server, eventually, run
 
 
 def states(server):
@@ -88,20 +91,23 @@ def test_unload_and_load_by_request(own_models, tmp_path):
         server.request("POST", "/models/nobody/load").problem(404, "nobody")
 
 
-def test_a_model_removed_between_runs_is_waited_for_no_more(own_models, tmp_path):
+@pytest.mark.parametrize("fate", ["removed", "broken"])
+def test_a_model_lost_between_runs_is_waited_for_no_more(own_models, tmp_path, fate):
     """Its group goes, so the backlog ends, and images that waited only for it are finished."""
     server = Server(tmp_path / "data", own_models, "--backlog-max", "20").start()
     done = server.upload(pictures.png(pictures.RED), wait=30).expect(200).json
     server.stop()
     # As a crash would leave it: an image that one model has not answered yet.
-    import sqlite3
     database = sqlite3.connect(server.data / "ocelli.db")
     with database:
         database.execute("UPDATE images SET processing_status = 'processing', processed_at = NULL")
         database.execute("DELETE FROM predictions WHERE model_name = 'bold'")
         database.execute("UPDATE bus_offsets SET next_offset = 0 WHERE consumer_group = 'classify-bold@1'")
     database.close()
-    shutil.rmtree(own_models / "bold")
+    if fate == "removed":
+        shutil.rmtree(own_models / "bold")
+    else:
+        (own_models / "bold" / "model.onnx").write_bytes(b"no longer a network")
     with server:
         image = server.get(f"/images/{done['image_id']}").expect(200).json
         assert image["status"] == "completed" and image["count"] == 2
@@ -139,7 +145,6 @@ def test_restart_keeps_everything(server):
 
 
 def test_two_servers_on_one_folder(server):
-    from support.server import run
     result = run("serve", "--port", "0", "--data-dir", server.data, "--models-dir", server.models, status=1)
     assert "another ocelli" in result.stderr and str(server.data) in result.stderr
     server.get("/livez").expect(200)
