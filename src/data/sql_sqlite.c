@@ -227,6 +227,19 @@ static void sqlite_close_database(struct sql *sql)
     free(database);
 }
 
+static void stop_counting_memory(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
+/* Memory is not counted, which would take a lock for every piece. Refused, and harmless, when
+ * somebody has used SQLite before. */
+static void configure_sqlite(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, stop_counting_memory);
+}
+
 int sql_open_sqlite(const struct config *config, struct metrics *metrics,
                     const struct sql_events *events, struct sql **out, struct error *err)
 {
@@ -237,6 +250,7 @@ int sql_open_sqlite(const struct config *config, struct metrics *metrics,
         free(database);
         return error_set(err, STATUS_NO_MEMORY, "no memory for the database");
     }
+    configure_sqlite();
     look_up_metrics(database, metrics);
     status = folder_make(config->data_dir, true, err);
     if (status == STATUS_OK)

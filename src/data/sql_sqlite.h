@@ -25,10 +25,11 @@ enum {
 struct sqlite_statement {
     struct sql_rows rows; /* first: the sql_rows a query hands out */
     sqlite3_stmt *handle;
-    struct sqlite_tx *tx; /* who steps it; NULL while idle */
-    bool at_end;          /* its rows have all been stepped over, or failed */
-    uint64_t hash;        /* of its text */
-    uint64_t used_at;     /* the connection's count of uses, for the least recently used */
+    struct sqlite_tx *tx;  /* who steps it; NULL while idle */
+    bool at_end;           /* its rows have all been stepped over, or failed */
+    const char *text_seen; /* where its text was last given; only to compare with */
+    uint64_t hash;         /* of its text */
+    uint64_t used_at;      /* the connection's count of uses, for the least recently used */
     int parameter_count;
     uint8_t parameter_of[SQLITE_PARAMETERS_MAX]; /* SQLite's index - 1 -> n of $n */
 };

@@ -155,7 +155,7 @@ static int map_parameters(struct sqlite_statement *statement, const char *text, 
     return STATUS_OK;
 }
 
-static int statement_prepare(struct sqlite_connection *connection, const char *text, uint64_t hash,
+static int statement_prepare(struct sqlite_connection *connection, const char *text,
                              struct sqlite_statement **out, struct error *err)
 {
     const char *rest = "";
@@ -165,7 +165,8 @@ static int statement_prepare(struct sqlite_connection *connection, const char *t
     if (statement == NULL)
         return error_set(err, STATUS_NO_MEMORY, "no memory for the statement '%.80s'", text);
     statement->rows.driver = &sqlite_driver;
-    statement->hash = hash;
+    statement->text_seen = text;
+    statement->hash = fnv1a(text, strlen(text));
     const int code = sqlite3_prepare_v3(connection->handle, text, -1, SQLITE_PREPARE_PERSISTENT,
                                         &statement->handle, &rest);
     if (code != SQLITE_OK)
@@ -199,20 +200,36 @@ static int statement_place(struct sqlite_connection *connection)
     return oldest;
 }
 
+/* The kept statement of that text, or NULL. Nearly all texts are literals, so the place a text was
+ * last seen at finds it; the text decides. */
+static struct sqlite_statement *statement_kept(const struct sqlite_connection *connection,
+                                               const char *text)
+{
+    for (int i = 0; i < connection->statement_count; i++) {
+        struct sqlite_statement *statement = connection->statements[i];
+        if (statement->text_seen == text && strcmp(sqlite3_sql(statement->handle), text) == 0)
+            return statement;
+    }
+    const uint64_t hash = fnv1a(text, strlen(text));
+    for (int i = 0; i < connection->statement_count; i++) {
+        struct sqlite_statement *statement = connection->statements[i];
+        if (statement->hash == hash && strcmp(sqlite3_sql(statement->handle), text) == 0)
+            return statement;
+    }
+    return NULL;
+}
+
 /* The idle prepared statement of that text. */
 static int statement_find(struct sqlite_connection *connection, const char *text,
                           struct sqlite_statement **out, struct error *err)
 {
-    const uint64_t hash = fnv1a(text, strlen(text));
-    struct sqlite_statement *statement = NULL;
+    struct sqlite_statement *statement = statement_kept(connection, text);
 
-    for (int i = 0; i < connection->statement_count; i++) {
-        statement = connection->statements[i];
-        if (statement->hash != hash || strcmp(sqlite3_sql(statement->handle), text) != 0)
-            continue;
+    if (statement != NULL) {
         if (statement->tx != NULL)
             return error_set(err, STATUS_INTERNAL,
                              "the rows of '%.80s' must be dropped before it is run again", text);
+        statement->text_seen = text;
         statement->used_at = ++connection->uses;
         *out = statement;
         return STATUS_OK;
@@ -221,7 +238,7 @@ static int statement_find(struct sqlite_connection *connection, const char *text
     if (place < 0)
         return error_set(err, STATUS_INTERNAL, "%d statements are open at once",
                          SQLITE_STATEMENTS_KEPT);
-    const int status = statement_prepare(connection, text, hash, &statement, err);
+    const int status = statement_prepare(connection, text, &statement, err);
     if (status != STATUS_OK)
         return status;
     if (place < connection->statement_count)
