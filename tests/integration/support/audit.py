@@ -5,11 +5,12 @@ import sqlite3
 
 from support import networks
 
+# Sums are rounded to the decimals their terms have, so that a sum is never half way between two.
 RECOUNTS = {
     "model_totals": (
-        "SELECT model_name, model_version, predictions, round(sum_confidence, 4), round(sum_time_ms, 2), min_time_ms, "
+        "SELECT model_name, model_version, predictions, round(sum_confidence, 6), round(sum_time_ms, 3), min_time_ms, "
         "max_time_ms, labelled, correct FROM model_totals ORDER BY 1, 2",
-        "SELECT model_name, model_version, count(*), round(sum(confidence), 4), round(sum(inference_time_ms), 2), "
+        "SELECT model_name, model_version, count(*), round(sum(confidence), 6), round(sum(inference_time_ms), 3), "
         "min(inference_time_ms), max(inference_time_ms), sum(label IS NOT NULL), "
         "sum(coalesce(label = prediction_class, 0)) FROM labelled GROUP BY 1, 2 ORDER BY 1, 2"),
     "model_classes": (
@@ -71,7 +72,8 @@ def audit(data, load, models=tuple(networks.KNOWN)):
     finished = dict(database.execute("SELECT key, count(*) FROM bus_messages WHERE topic = 'comparisons-output-stream' GROUP BY 1"))
     assert finished == dict.fromkeys(images, 1)
     for name, (kept, recounted) in RECOUNTS.items():
-        assert database.execute(kept).fetchall() == database.execute(recounted).fetchall(), name
+        ours, theirs = database.execute(kept).fetchall(), database.execute(recounted).fetchall()
+        assert ours == theirs, f"{name}: {sorted(set(ours) ^ set(theirs))}"
     assert not [p for p in database.execute("SELECT topic FROM bus_topics WHERE topic LIKE '%.dlq' AND messages > 0")]
     database.close()
     temporary = [p for p in (data / "objects").rglob("*") if p.is_file() and ".tmp" in p.name]
