@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from support import pictures
-from support.server import eventually
+from support.server import Server, eventually
 
 
 def test_probes(shared):
@@ -53,7 +53,8 @@ def test_wrong_methods(shared):
 
 
 def test_broken_requests_get_an_answer(shared):
-    assert shared.raw(b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 4") or True
+    reply = shared.raw(b"nonsense\r\n\r\n")
+    assert reply == b"" or reply.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4"))
     long = shared.raw(b"GET /" + b"x" * 100000 + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert long[9:12] in (b"414", b"413", b"431", b"400", b"404")
     many = b"".join(b"X-%d: y\r\n" % i for i in range(20000))
@@ -260,7 +261,6 @@ def test_events(shared):
 
 
 def test_key_is_asked_for(models, tmp_path):
-    from support.server import Server
     with Server(tmp_path / "data", models, environment={"OCELLI_API_KEY": "open sesame"}) as server:
         for path in ("/livez", "/readyz", "/health", "/docs", "/openapi.json"):
             server.get(path).expect(200)
@@ -274,7 +274,6 @@ def test_key_is_asked_for(models, tmp_path):
 
 
 def test_rate_limit(models, tmp_path):
-    from support.server import Server
     with Server(tmp_path / "data", models, "--rate-limit-per-minute", "20") as server:
         answers = [server.get("/stats/models") for _ in range(30)]
         assert sum(a.status == 200 for a in answers) in range(20, 26)
