@@ -107,25 +107,37 @@ static int channel_axis(const struct node *node)
     return node->op == OP_GEMM && !node->u.gemm.transpose_b ? 1 : 0;
 }
 
-static int scaled_weights(const struct node *node, const struct tensor *weights,
-                          const struct affine *affine, struct tensor **out, struct error *err)
+static void scale_weights(const struct node *node, const struct affine *affine,
+                          struct tensor *weights)
 {
-    const int axis = channel_axis(node);
-    int64_t rows, step = 1;
+    int64_t step = 1;
 
-    const int status = tensor_clone(weights, out, err);
-    if (status != STATUS_OK)
-        return status;
-    for (int i = axis + 1; i < weights->shape.rank; i++)
+    for (int i = channel_axis(node) + 1; i < weights->shape.rank; i++)
         step *= weights->shape.dims[i];
-    rows = step == 0 ? 0 : shape_elements(&weights->shape) / step;
-    float *w = (*out)->data;
+    const int64_t rows = step == 0 ? 0 : shape_elements(&weights->shape) / step;
+    float *w = weights->data;
     for (int64_t row = 0; row < rows; row++, w += step) {
         const double factor = affine->factor[row % affine->channels];
         for (int64_t i = 0; i < step; i++)
             w[i] = (float)(w[i] * factor);
     }
-    return STATUS_OK;
+}
+
+/* In place, unless others read the same weights. */
+static int fold_weights(struct graph *graph, int index, const struct affine *affine,
+                        struct error *err)
+{
+    const struct node *node = &graph->nodes[index];
+    struct tensor *weights = graph->values[node->inputs[1]].constant;
+    const bool shared = edit_use_count(graph, node->inputs[1]) > 1;
+    int status = STATUS_OK;
+
+    if (shared)
+        status = tensor_clone(weights, &weights, err);
+    if (status != STATUS_OK)
+        return status;
+    scale_weights(node, affine, weights);
+    return shared ? edit_set_constant(graph, index, 1, "weight", weights, err) : STATUS_OK;
 }
 
 /* Gemm multiplies its bias by beta; the new bias has that inside. */
@@ -150,22 +162,16 @@ static int scaled_bias(const struct node *node, const struct tensor *bias,
 static int fold_into(struct graph *graph, int index, const struct affine *affine, struct error *err)
 {
     struct node *node = &graph->nodes[index];
-    const struct tensor *weights = edit_constant(graph, node->inputs[1]);
     const struct tensor *bias =
         node->input_count > 2 ? edit_constant(graph, node->inputs[2]) : NULL;
-    struct tensor *new_weights, *new_bias;
+    struct tensor *new_bias;
 
-    int status = scaled_weights(node, weights, affine, &new_weights, err);
+    int status = scaled_bias(node, bias, affine, &new_bias, err);
     if (status != STATUS_OK)
         return status;
-    status = scaled_bias(node, bias, affine, &new_bias, err);
-    if (status != STATUS_OK) {
-        tensor_free(new_weights);
-        return status;
-    }
     if (node->op == OP_GEMM)
         node->u.gemm.beta = 1;
-    status = edit_set_constant(graph, index, 1, "weight", new_weights, err);
+    status = fold_weights(graph, index, affine, err);
     if (status != STATUS_OK) {
         tensor_free(new_bias);
         return status;
