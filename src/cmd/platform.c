@@ -101,11 +101,13 @@ static int own_folder(struct platform *platform, struct error *err)
 
 /* The C library keeps what threads free, each thread in a place of its own, and raises by itself
  * the size up to which it does: after a few 10 MB uploads every worker would sit on as much for
- * ever. Fixed, large pieces go back to the system at once and memory stays flat. */
+ * ever. Fixed, large pieces go back to the system at once and memory stays flat. What a photograph
+ * and its tensor take is less: mapping that anew for each image would cost more than resizing it.
+ */
 static void keep_memory_flat(void)
 {
-    mallopt(M_MMAP_THRESHOLD, 512 * 1024);
-    mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+    mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 4096 * 1024);
 }
 
 /* Signals are read from a descriptor; blocked before any thread starts, so that all threads inherit
