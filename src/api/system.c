@@ -65,10 +65,10 @@ static bool has_lane(const json_t *lanes, const struct model_package *package)
     return false;
 }
 
-static json_t *model_as_json(struct model *model, const json_t *lanes)
+static json_t *model_as_json(const struct model *model, const json_t *lanes)
 {
     const struct model_package *package = model_package(model);
-    struct engine *engine = model_engine_hold(model);
+    const struct engine *engine = model_engine(model);
     enum model_state state = model_state(model);
     if (state == MODEL_ACTIVE && !has_lane(lanes, package))
         state = MODEL_LOADING;
@@ -88,7 +88,6 @@ static json_t *model_as_json(struct model *model, const json_t *lanes)
         json_object_set_new(object, "weight_bytes",
                             json_integer((json_int_t)engine_memory(engine)));
     }
-    model_engine_let_go(model, engine);
     return object;
 }
 

@@ -334,10 +334,6 @@ static void model_changed(void *context, struct model *model)
     case MODEL_ACTIVE:
         pthread_mutex_lock(&classify->lock);
         const bool is_served = find_lane(classify, model) != NULL;
-        if (is_served) { /* compiled anew: its sessions go, and with them the earlier engine */
-            classify->lanes_generation++;
-            pthread_cond_broadcast(&classify->items_ready);
-        }
         pthread_mutex_unlock(&classify->lock);
         if (!is_served)
             status = add_lane(classify, model, &err);

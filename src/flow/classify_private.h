@@ -38,8 +38,8 @@ struct classify {
     pthread_cond_t works_ready; /* the publisher waits */
     struct lane *lanes;
     struct lane *departed;     /* drained; their threads wait to be joined */
-    uint64_t lanes_generation; /* counts changes of the list and of engines, so that sessions of
-                                  gone ones are freed */
+    uint64_t lanes_generation; /* counts changes of the list, so that sessions of gone models are
+                                  freed */
     struct work *works, **works_end;
     bool stopping;      /* read and begin nothing new */
     bool draining_done; /* the compute threads are gone: publish what is left and leave */

@@ -20,8 +20,8 @@ struct compute {
     struct classify *classify;
     uint64_t lanes_generation; /* when the sessions were last checked */
     struct {
-        struct model *model;   /* retained */
-        struct engine *engine; /* held */
+        struct model *model; /* retained */
+        struct engine *engine;
         struct engine_session *session;
     } sessions[SESSIONS_MAX];
     int session_count;
@@ -36,13 +36,11 @@ struct compute {
 static void session_drop(struct compute *compute, int i)
 {
     engine_session_free(compute->sessions[i].session);
-    model_engine_let_go(compute->sessions[i].model, compute->sessions[i].engine);
     model_release(compute->sessions[i].model);
     compute->sessions[i] = compute->sessions[--compute->session_count];
 }
 
-/* Frees the sessions of models that no lane serves any more, or that were compiled anew. Wants the
- * lock. */
+/* Frees the sessions of models that no lane serves any more. Wants the lock. */
 static void sweep_sessions(struct compute *compute)
 {
     if (compute->lanes_generation == compute->classify->lanes_generation)
@@ -52,7 +50,7 @@ static void sweep_sessions(struct compute *compute)
         const struct lane *lane = compute->classify->lanes;
         while (lane != NULL && lane->model != compute->sessions[i].model)
             lane = lane->next;
-        if (lane == NULL || model_engine(lane->model) != compute->sessions[i].engine)
+        if (lane == NULL)
             session_drop(compute, i);
     }
 }
@@ -60,10 +58,12 @@ static void sweep_sessions(struct compute *compute)
 static int session_of(struct compute *compute, struct model *model, struct engine_session **out,
                       struct error *err)
 {
+    struct engine *engine = model_engine(model);
+
     for (int i = compute->session_count; i-- > 0;) {
         if (compute->sessions[i].model != model)
             continue;
-        if (compute->sessions[i].engine == model_engine(model)) {
+        if (compute->sessions[i].engine == engine) {
             *out = compute->sessions[i].session;
             return STATUS_OK;
         }
@@ -71,12 +71,9 @@ static int session_of(struct compute *compute, struct model *model, struct engin
     }
     if (compute->session_count == SESSIONS_MAX)
         session_drop(compute, 0);
-    struct engine *engine = model_engine_hold(model);
     const int status = engine_session_create(engine, 1, out, err);
-    if (status != STATUS_OK) {
-        model_engine_let_go(model, engine);
+    if (status != STATUS_OK)
         return status;
-    }
     const int i = compute->session_count++;
     compute->sessions[i].model = model_retain(model);
     compute->sessions[i].engine = engine;

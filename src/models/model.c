@@ -40,39 +40,6 @@ struct engine *model_engine(const struct model *model)
     return model->compiled[atomic_load_explicit(&model->current, memory_order_acquire)].engine;
 }
 
-struct engine *model_engine_hold(struct model *model)
-{
-    pthread_mutex_lock(&model->lock);
-    struct engine *engine = model_engine(model);
-    if (engine != NULL && engine == model->compiled[0].engine)
-        model->holders++;
-    pthread_mutex_unlock(&model->lock);
-    return engine;
-}
-
-/* Frees the first engine when there is a second and nobody holds the first. Wants the lock. */
-static void drop_outdated(struct model *model)
-{
-    const struct compiled *second = &model->compiled[1];
-
-    if (second->engine == NULL || second->engine == model->compiled[0].engine || model->holders > 0)
-        return;
-    engine_free(model->compiled[0].engine);
-    model->compiled[0].engine = NULL;
-}
-
-void model_engine_let_go(struct model *model, struct engine *engine)
-{
-    if (engine == NULL)
-        return;
-    pthread_mutex_lock(&model->lock);
-    if (engine == model->compiled[0].engine) {
-        model->holders--;
-        drop_outdated(model);
-    }
-    pthread_mutex_unlock(&model->lock);
-}
-
 const char *model_precision_note(const struct model *model)
 {
     const int current = atomic_load_explicit(&model->current, memory_order_acquire);
@@ -96,7 +63,6 @@ static void model_free(struct model *model)
         engine_free(model->compiled[1].engine);
     engine_free(model->compiled[0].engine);
     package_free(model->package);
-    pthread_mutex_destroy(&model->lock);
     free(model);
 }
 
@@ -158,11 +124,10 @@ struct model *model_read(const char *folder)
     atomic_init(&model->references, 1);
     atomic_init(&model->state, MODEL_LOADING);
     atomic_init(&model->current, -1);
-    pthread_mutex_init(&model->lock, NULL);
     if (package_load(folder, &model->package, &err) != STATUS_OK) {
         model->package = package_of_folder(folder);
         if (model->package == NULL) {
-            model_free(model);
+            free(model);
             return NULL;
         }
         model_fail(model, &err);
@@ -328,6 +293,7 @@ int model_check_precision(struct model *model, const struct model_options *optio
         engine_free(rounded);
         return error_set(err, STATUS_CLOSED, "%s", why.message);
     }
+    compiled->engine = model->compiled[0].engine;
     if (status == STATUS_OK) {
         precision_verdicts_put(options->verdicts, model->network_hash, &verdict);
         note_verdict(&verdict, compiled->note, sizeof compiled->note);
@@ -335,13 +301,10 @@ int model_check_precision(struct model *model, const struct model_options *optio
         snprintf(compiled->note, sizeof compiled->note, "fp32: bf16 could not be checked: %.140s",
                  why.message);
     }
-    const bool is_same = status == STATUS_OK && precision_verdict_same(&verdict);
-    if (!is_same)
+    if (status == STATUS_OK && precision_verdict_same(&verdict))
+        compiled->engine = rounded;
+    else
         engine_free(rounded);
-    pthread_mutex_lock(&model->lock);
-    compiled->engine = is_same ? rounded : model->compiled[0].engine;
     atomic_store_explicit(&model->current, 1, memory_order_release);
-    drop_outdated(model);
-    pthread_mutex_unlock(&model->lock);
     return STATUS_OK;
 }

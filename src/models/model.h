@@ -2,7 +2,6 @@
 #ifndef MODELS_MODEL_H
 #define MODELS_MODEL_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -14,14 +13,12 @@ struct model {
     atomic_int state; /* an enum model_state */
     struct model_package *package;
     /* What it runs as: first what loading gave it, later perhaps what the precision check gave it.
-     * The first then goes as soon as nobody holds it. */
+     * Both are kept, since sessions of the first may live as long as the model. */
     struct compiled {
         struct engine *engine; /* owned; the second may be the first again */
         char note[192];
     } compiled[2];
-    atomic_int current;   /* index into compiled; -1 before it is compiled */
-    pthread_mutex_t lock; /* guards the holders, and the first engine's going */
-    int holders;          /* of the first engine */
+    atomic_int current; /* index into compiled; -1 before it is compiled */
     char network_hash[SHA256_TEXT_SIZE];
     int batch_max;
     bool check_owed;             /* runs in fp32 for want of a verdict; the set's business */

@@ -32,14 +32,9 @@ const char *model_state_name(enum model_state state);
 struct model;
 /* Never NULL; of a package that could not be read only the folder and its name are known. */
 const struct model_package *model_package(const struct model *model);
-/* NULL unless it is active or draining. It may change once, from fp32 to bf16 as told above, and
- * the earlier one is then freed: while the set is watched, whoever uses the engine (a session does,
- * as long as it lives) holds it. Make a new session and let go of the earlier engine when
- * model_engine tells another. */
+/* NULL unless it is active or draining. It may change once, from fp32 to bf16 as told above: make a
+ * new session then; those of the earlier engine stay good. */
 struct engine *model_engine(const struct model *model);
-struct engine *model_engine_hold(struct model *model);
-/* Give back what model_engine_hold gave; NULL is fine. */
-void model_engine_let_go(struct model *model, struct engine *engine);
 enum model_state model_state(const struct model *model);
 const char *
 model_failure(const struct model *model); /* the sentence of MODEL_FAILED; "" otherwise */

@@ -518,20 +518,19 @@ static void test_precision_is_checked_once(void **state)
     model_set_on_change(set, note_change, &told);
     assert_note(set, "colours", PRECISION_FP32, "until bf16 is checked");
     struct model *model = model_set_find(set, "colours");
-    struct engine *before = model_engine_hold(model);
+    struct engine *before = model_engine(model);
 
     assert_int_equal(model_set_check_precision(set, NULL), STATUS_OK);
     assert_note(set, "colours", PRECISION_BF16, "bf16, checked on 64 images: same answers");
     assert_note(set, "fragile", PRECISION_FP32, "of 64 images got another answer");
     assert_string_equal(told.text, "colours@1:active fragile@1:active ");
     assert_ptr_not_equal(model_engine(model), before);
-    /* Sessions of the earlier engine stay good while it is held. */
+    /* Sessions of the earlier engine stay good. */
     struct engine_session *session = NULL;
     assert_int_equal(engine_session_create(before, 1, &session, NULL), STATUS_OK);
     float input[192] = {0}, output[4];
     assert_int_equal(model_run(model, session, 1, input, output, NULL), STATUS_OK);
     engine_session_free(session);
-    model_engine_let_go(model, before);
     model_release(model);
     model_set_close(set);
 
